@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package v2
+
+const (
+	// DefaultNamespace is where the operator and its objects live unless told otherwise.
+	DefaultNamespace = "brupop-bottlerocket-aws"
+	// UpdaterInterfaceLabel on a Node opts it in when it has the value UpdaterInterfaceVersion.
+	UpdaterInterfaceLabel = "bottlerocket.aws/updater-interface-version"
+	// UpdaterInterfaceVersion is the one supported value of UpdaterInterfaceLabel.
+	UpdaterInterfaceVersion = "2.0.0"
+	// ComponentLabel tells the operator's pods apart: agent, apiserver or brupop-controller.
+	ComponentLabel = "brupop.bottlerocket.aws/component"
+	// ExcludeFromLBLabel on a Node takes it out of external load balancers (a Kubernetes well-known label).
+	ExcludeFromLBLabel = "node.kubernetes.io/exclude-from-external-load-balancers"
+	// CordonedByAnnotation on a Node marks a cordon as the operator's own; without it a cordon is
+	// somebody else's and is never lifted.
+	CordonedByAnnotation = "drydock.dev/cordoned-by"
+	// CordonOwner is the value of CordonedByAnnotation.
+	CordonOwner = "drydock"
+)
+
+// ShadowName returns the name of the BottlerocketShadow that belongs to the node.
+func ShadowName(node string) string { return "brs-" + node }
