@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+// Package hostapi is the contract of the host's API socket: its paths, its types exactly as they travel, and a
+// client.
+//
+// The host daemon serves it on a Unix socket as plain HTTP/1.1; access is decided by who may open the socket. The
+// contract is older than Drydock: unmodified clients of the original API server must work with our server, and our
+// client must work with theirs. Names and spellings here are therefore fixed; new keys and query parameters may be
+// added, and readers ignore what they do not know.
+//
+// The package links nothing but the standard library, because the node agent, which must stay small, imports it.
+package hostapi
+
+import "time"
+
+// Paths of the API. They are case-sensitive and have no trailing slash.
+const (
+	PathOS               = "/os"
+	PathUpdateStatus     = "/updates/status"
+	PathRefreshUpdates   = "/actions/refresh-updates"
+	PathPrepareUpdate    = "/actions/prepare-update"
+	PathActivateUpdate   = "/actions/activate-update"
+	PathDeactivateUpdate = "/actions/deactivate-update"
+	PathReboot           = "/actions/reboot"
+)
+
+const (
+	// DefaultSocket is where the host daemon listens.
+	DefaultSocket = "/run/api.sock"
+
+	// MaxBody is the largest request or reply body either side accepts, in bytes.
+	MaxBody = 2 << 20
+
+	// WaitParam is an additive query parameter of GET /updates/status: a Go duration. The answer then comes as soon
+	// as no update command runs, or with ErrBusy's status when the duration is over. Servers that do not know it
+	// answer at once.
+	WaitParam = "wait"
+
+	// MaxWait bounds WaitParam; a longer duration counts as this one.
+	MaxWait = 10 * time.Minute
+)
+
+// OS identifies the running system; the reply of GET /os.
+type OS struct {
+	Arch       string `json:"arch"`        // x86_64 or aarch64
+	BuildID    string `json:"build_id"`    // short id of the build
+	PrettyName string `json:"pretty_name"` // for people
+	VariantID  string `json:"variant_id"`  // which variant of the system
+	VersionID  string `json:"version_id"`  // semver without v
+}
+
+// State says how far an update has come on this host.
+type State string
+
+// The states of an update.
+const (
+	StateIdle      State = "Idle"      // nothing to do is known
+	StateAvailable State = "Available" // an update was chosen
+	StateStaged    State = "Staged"    // its image is in the idle slot, verified, not yet to boot
+	StateReady     State = "Ready"     // the next boot uses it
+)
+
+// Command is an update command, as spelled in CommandResult.
+type Command string
+
+// The update commands. Unmodified agents cannot read other words: none may be added.
+const (
+	CommandRefresh    Command = "refresh"
+	CommandPrepare    Command = "prepare"
+	CommandActivate   Command = "activate"
+	CommandDeactivate Command = "deactivate"
+)
+
+// CommandStatus says how a command ended.
+type CommandStatus string
+
+// The ends of a command.
+const (
+	StatusSuccess CommandStatus = "Success"
+	StatusFailed  CommandStatus = "Failed"
+	StatusUnknown CommandStatus = "Unknown" // never sent by our server
+)
+
+// Image names an update image.
+type Image struct {
+	Arch    string `json:"arch"`
+	Version string `json:"version"` // semver without v
+	Variant string `json:"variant"`
+}
+
+// Partition describes one slot of the disk as the update system sees it.
+type Partition struct {
+	Image      Image `json:"image"`
+	NextToBoot bool  `json:"next_to_boot"`
+}
+
+// CommandResult is how the most recent update command ended.
+type CommandResult struct {
+	Type       Command       `json:"cmd_type"`
+	Status     CommandStatus `json:"cmd_status"`
+	Timestamp  string        `json:"timestamp"`   // RFC 3339, UTC, nanoseconds: two results always differ
+	ExitStatus int           `json:"exit_status"` // 0, or a positive number
+	Stderr     string        `json:"stderr"`      // why it failed; "" on success
+}
+
+// UpdateStatus is the reply of GET /updates/status. All keys are always present.
+type UpdateStatus struct {
+	UpdateState       State          `json:"update_state"`
+	AvailableUpdates  []string       `json:"available_updates"` // versions without v, newest first
+	ChosenUpdate      *Image         `json:"chosen_update"`
+	ActivePartition   *Partition     `json:"active_partition"`
+	StagingPartition  *Partition     `json:"staging_partition"` // nil until an image was prepared
+	MostRecentCommand *CommandResult `json:"most_recent_command"`
+}
