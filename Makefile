@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Drydock authors
+
+# Every target works in a fresh clone, as any user, with nothing installed but Go, git, make and gcc (gcc only
+# for the race detector). Nothing is downloaded but Go modules. Everything made lands below bin/.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+BIN      := $(CURDIR)/bin
+BINARIES := drydock drydock-agent hostd imgtool lab
+
+# A tag names a release; between releases it is the coming version with the commit.
+VERSION ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null) && echo "$${v\#v}" || \
+	echo "$$(cat VERSION)$$(git rev-parse --short HEAD 2>/dev/null | sed 's/^/+g/')")
+
+# The same settings for build, vet, lint and tests, so that they share compiled packages; static binaries.
+export CGO_ENABLED := 0
+export GOFLAGS     := $(strip $(shell go env GOFLAGS 2>/dev/null | sed -E 's/-(trimpath|buildvcs=[a-z]+)//g') -trimpath -buildvcs=false)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# A user without a writable home directory still builds: caches then live below bin/.
+writable = $(shell d="$$(go env $(1) 2>/dev/null)"; mkdir -p "$$d" 2>/dev/null && test -w "$$d" && echo yes)
+ifneq ($(call writable,GOCACHE),yes)
+export GOCACHE := $(BIN)/.cache/go-build
+endif
+ifneq ($(call writable,GOMODCACHE),yes)
+export GOMODCACHE := $(BIN)/.cache/mod
+endif
+ifneq ($(shell d="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$d" 2>/dev/null && test -w "$$d" && echo yes),yes)
+export XDG_CACHE_HOME := $(BIN)/.cache
+endif
+
+# What tests find the built programs by; the first name is the one envtest reads.
+TEST_ENV := KUBEBUILDER_ASSETS=$(BIN)/controlplane DRYDOCK_BIN=$(BIN)
+
+##@ Try it
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+
+.PHONY: demo
+demo: build controlplane ## Update a small fleet on this machine (ARGS="--nodes 12" adds flags of 'bin/lab run')
+	$(BIN)/lab run $(ARGS)
+
+##@ Build
+
+.PHONY: build
+build: ## Build every binary into bin/
+	@mkdir -p $(BIN)
+	go build -ldflags "$(LDFLAGS)" -o $(BIN)/ $(addprefix ./cmd/,$(BINARIES))
+
+.PHONY: controlplane
+controlplane: ## Build the lab's Kubernetes control plane, once per machine
+	@tools/controlplane.sh $(BIN)/controlplane
+
+.PHONY: clean
+clean: ## Remove everything that was built in this clone
+	@chmod -R u+w bin 2>/dev/null || true
+	rm -rf bin
+
+##@ Test
+
+.PHONY: test-short
+test-short: ## Run the fast tests only
+	go test -short ./...
+
+.PHONY: test
+test: build controlplane ## Run all tests, with a real control plane
+	$(TEST_ENV) go test -timeout 20m ./...
+
+.PHONY: test-race
+test-race: build controlplane ## Run all tests under the race detector (needs gcc)
+	CGO_ENABLED=1 $(TEST_ENV) go test -race -timeout 20m ./...
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+FUZZTIME ?= 60s
+.PHONY: fuzz
+fuzz: ## Run each fuzz test for FUZZTIME (60s)
+	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' api cmd internal lab | sort -u | \
+	while IFS=: read -r file func; do \
+		echo "== $${func#func } in $${file%/*}"; \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "./$${file%/*}" </dev/null; \
+	done
+
+##@ Before a commit
+
+# In this order: what is generated or formatted is looked at before minutes of tests, and again after them
+# for files that a test left behind.
+PHASES := generate fmt tree vet lint layers build controlplane test-race tree
+.PHONY: check
+check: ## Everything a change must pass: generate, fmt, vet, lint, layers, tests with the race detector, clean tree
+	@report=""; for phase in $(PHASES); do \
+		echo "== $$phase"; start=$$SECONDS; \
+		$(MAKE) $$phase || { echo "check: error: $$phase failed after $$((SECONDS - start))s" >&2; exit 1; }; \
+		report+=$$(printf '\n  %-13s %4ds' "$$phase" $$((SECONDS - start))); \
+	done; echo "== all passed in $${SECONDS}s$$report"
+
+CHARTS := $(patsubst %/Chart.yaml,%,$(sort $(wildcard deploy/charts/*/Chart.yaml)))
+.PHONY: generate
+generate: $(BIN)/tools/controller-gen $(BIN)/tools/chart ## Write deep copies, CRDs and the static manifest anew
+	$(BIN)/tools/controller-gen object:headerFile=tools/header.go.txt paths=./api/...
+	$(BIN)/tools/controller-gen crd paths=./api/... output:crd:dir=deploy/charts/bottlerocket-shadow/templates
+	$(BIN)/tools/chart -namespace brupop-bottlerocket-aws -o deploy/bottlerocket-update-operator.yaml $(CHARTS)
+
+.PHONY: fmt
+fmt: ## Format all Go code
+	@"$$(go env GOROOT)/bin/gofmt" -s -l -w $$(find . -name '*.go' -not -path './bin/*')
+
+# Settings of the host module must not leak into modules of their own, so each is entered.
+.PHONY: vet
+vet: controlplane ## Run go vet on every module
+	go vet ./...
+	go vet -C tools ./...
+	go vet -C lab/controlplane ./...
+
+.PHONY: lint
+lint: $(BIN)/tools/golangci-lint ## Run the linters of .golangci.yaml
+	$(BIN)/tools/golangci-lint run ./...
+	cd tools && $(BIN)/tools/golangci-lint run ./...
+
+.PHONY: layers
+layers: ## Check who may import whom, and the other rules of the tree
+	go test -count=1 .
+
+.PHONY: tree
+tree: ## Fail when git sees changed or new files
+	@if [ -n "$$(git status --porcelain)" ]; then \
+		git --no-pager diff; git status --short; \
+		echo "check: error: the tree is not clean" >&2; \
+		echo "check: hint: commit what 'make generate fmt' changed, and commit or ignore new files" >&2; \
+		exit 1; \
+	fi
+
+# The programs used above. Built from pinned modules, once per clone and version.
+$(BIN)/tools/controller-gen: tools/go.mod tools/go.sum
+	go build -C tools -ldflags "-s -w" -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+$(BIN)/tools/chart: tools/go.mod tools/go.sum $(wildcard tools/chart/*.go)
+	go build -C tools -ldflags "-s -w" -o $@ ./chart
+
+$(BIN)/tools/golangci-lint: tools/lint/go.mod tools/lint/go.sum
+	@echo "building golangci-lint: once per clone, about 2 minutes on 2 cores"
+	go build -C tools/lint -ldflags "-s -w" -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
