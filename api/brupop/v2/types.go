@@ -78,6 +78,8 @@ type BottlerocketShadowStatus struct {
 // BottlerocketShadow is the update state of one node, named "brs-" and the node's name.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:metadata:annotations="helm.sh/resource-policy=keep"
+// +kubebuilder:title=BottlerocketShadow
 // +kubebuilder:subresource:status
 // +kubebuilder:storageversion
 // +kubebuilder:resource:path=bottlerocketshadows,singular=bottlerocketshadow,shortName=brs,scope=Namespaced
