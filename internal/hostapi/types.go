@@ -48,6 +48,11 @@ type OS struct {
 	PrettyName string `json:"pretty_name"` // for people
 	VariantID  string `json:"variant_id"`  // which variant of the system
 	VersionID  string `json:"version_id"`  // semver without v
+
+	// BootID is the kernel's random id of this boot, and Slot the slot it runs from, A or B. Both are additions:
+	// other servers leave them out.
+	BootID string `json:"boot_id,omitempty"`
+	Slot   string `json:"slot,omitempty"`
 }
 
 // State says how far an update has come on this host.
