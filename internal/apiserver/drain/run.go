@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package drain
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+)
+
+// recheck is how soon the live list is asked again when it disagrees with the watch, or fails.
+const recheck = 250 * time.Millisecond
+
+// run is one drain of one node. Only its loop touches it; evictions report through results.
+type run struct {
+	d         *Drainer
+	node      string
+	onBlocked func(Blocked)
+	pods      map[types.UID]*progress
+	results   chan result
+	changed   chan struct{}
+}
+
+// progress is how far one pod is.
+type progress struct {
+	name     types.NamespacedName
+	asking   bool // a request is under way
+	leaving  bool // accepted: wait for the watch
+	gone     bool // answered 404: the watch will follow
+	refusals int
+	reason   string
+	next     time.Time
+	reported bool
+}
+
+type result struct {
+	uid     types.UID
+	verdict verdict
+}
+
+func newRun(d *Drainer, node string, onBlocked func(Blocked)) *run {
+	return &run{
+		d: d, node: node, onBlocked: onBlocked,
+		pods:    map[types.UID]*progress{},
+		results: make(chan result),
+		changed: make(chan struct{}, 1),
+	}
+}
+
+// loop evicts until the node is empty, ctx ends or a pod is refused for good.
+func (r *run) loop(ctx context.Context) error {
+	// Everything started here ends before loop returns.
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+
+	store, controller := r.d.watchPods(ctx, r.node, r.wake)
+	wg.Go(func() { controller.RunWithContext(ctx) })
+	if !cache.WaitForCacheSync(ctx.Done(), controller.HasSynced) {
+		return fmt.Errorf("listing pods of node %s: %w", r.node, ctx.Err())
+	}
+	for {
+		now := time.Now()
+		left := r.remaining(store)
+		wait := recheck
+		if len(left) == 0 {
+			live, err := r.d.live(ctx, r.node)
+			if err == nil && len(live) == 0 {
+				return nil
+			}
+			if err != nil {
+				r.d.cfg.Log.Warn("listing pods failed, trying again", "node", r.node, "error", err)
+			}
+			r.forgive(live) // answered 404 or 409, and yet they are there
+		} else {
+			wait = r.evictAll(ctx, &wg, left, now)
+		}
+		if err := r.await(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// await takes results until something changed that calls for another look, at most for the given time.
+func (r *run) await(ctx context.Context, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("draining node %s: %w", r.node, ctx.Err())
+	case res := <-r.results:
+		return r.settle(res)
+	case <-r.changed:
+	case <-timer.C:
+	}
+	return nil
+}
+
+// remaining returns the pods that must leave as the watch knows them, and forgets those that left.
+func (r *run) remaining(store cache.Store) []*corev1.Pod {
+	var left []*corev1.Pod
+	seen := map[types.UID]bool{}
+	for _, o := range store.List() {
+		pod, ok := o.(*corev1.Pod)
+		if !ok || !mustLeave(pod) {
+			continue
+		}
+		seen[pod.UID] = true
+		if p := r.pods[pod.UID]; p != nil && p.gone {
+			continue
+		}
+		left = append(left, pod)
+	}
+	for uid, p := range r.pods {
+		if !seen[uid] && !p.asking {
+			delete(r.pods, uid)
+		}
+	}
+	return left
+}
+
+// evictAll starts what is due and returns how long until the next thing is.
+func (r *run) evictAll(ctx context.Context, wg *sync.WaitGroup, left []*corev1.Pod, now time.Time) time.Duration {
+	wait := time.Hour // the watch and the results wake us, this only has to be finite
+	for _, pod := range left {
+		p := r.pods[pod.UID]
+		if p == nil {
+			p = &progress{name: types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}}
+			r.pods[pod.UID] = p
+		}
+		if pod.DeletionTimestamp != nil {
+			p.leaving, p.reason = true, "still terminating"
+		}
+		if p.asking || p.leaving {
+			continue
+		}
+		if p.name == r.d.cfg.Own && len(left) > 1 {
+			p.reason = "waits for the other pods, because it runs the drain"
+			continue
+		}
+		if d := p.next.Sub(now); d > 0 {
+			wait = min(wait, d)
+			continue
+		}
+		p.asking = true
+		wg.Go(func() {
+			res := result{pod.UID, evict(ctx, r.d.cfg.Client.PolicyV1().RESTClient(), pod)}
+			select {
+			case r.results <- res:
+			case <-ctx.Done():
+			}
+		})
+	}
+	return wait
+}
+
+// settle records the answer to one eviction.
+func (r *run) settle(res result) error {
+	p, v := r.pods[res.uid], res.verdict
+	p.asking = false
+	switch v.outcome {
+	case leaving:
+		p.leaving, p.reason = true, "evicted, not gone yet"
+		if v.reason != "" {
+			p.reason = v.reason
+		}
+	case gone:
+		p.gone = true
+	case blocked:
+		p.refusals++
+		p.reason = v.reason
+		p.next = time.Now().Add(pause(v, p.refusals, nil))
+		r.d.cfg.Log.Debug("eviction refused for now", "node", r.node, "pod", p.name, "reason", v.reason, "refusals", p.refusals)
+		if p.refusals >= reportBlockedAfter && !p.reported {
+			p.reported = true
+			r.d.cfg.Log.Warn("drain is blocked", "node", r.node, "pod", p.name, "reason", v.reason)
+			if r.onBlocked != nil {
+				r.onBlocked(Blocked{p.name, v.reason})
+			}
+		}
+	case refused:
+		return &RefusedError{Node: r.node, Pods: []Blocked{{p.name, v.reason}}}
+	}
+	return nil
+}
+
+// forgive starts over with pods that were taken for gone and are not.
+func (r *run) forgive(live []*corev1.Pod) {
+	for _, pod := range live {
+		if p := r.pods[pod.UID]; p != nil && p.gone {
+			p.gone = false
+			p.refusals++
+			p.next = time.Now().Add(pause(verdict{}, p.refusals, nil))
+		}
+	}
+}
+
+// blocked names every pod that is still on the node and why.
+func (r *run) blocked() []Blocked {
+	var b []Blocked
+	for _, p := range r.pods {
+		if p.gone {
+			continue
+		}
+		reason := p.reason
+		if reason == "" {
+			reason = "eviction not answered yet"
+		}
+		b = append(b, Blocked{p.name, reason})
+	}
+	return b
+}
+
+// wake makes the loop look again.
+func (r *run) wake() {
+	select {
+	case r.changed <- struct{}{}:
+	default: // a look is due already
+	}
+}
