@@ -97,7 +97,7 @@ fuzz: ## Run each fuzz test for FUZZTIME (60s)
 
 # In this order: what is generated or formatted is looked at before minutes of tests, and again after them
 # for files that a test left behind.
-PHASES := generate fmt tree vet lint layers build controlplane test-race tree
+PHASES := generate fmt tree build controlplane vet lint layers test-race tree
 .PHONY: check
 check: ## Everything a change must pass: generate, fmt, vet, lint, layers, tests with the race detector, clean tree
 	@report=""; for phase in $(PHASES); do \
@@ -106,12 +106,12 @@ check: ## Everything a change must pass: generate, fmt, vet, lint, layers, tests
 		report+=$$(printf '\n  %-13s %4ds' "$$phase" $$((SECONDS - start))); \
 	done; echo "== all passed in $${SECONDS}s$$report"
 
-CHARTS := $(patsubst %/Chart.yaml,%,$(sort $(wildcard deploy/charts/*/Chart.yaml)))
+CHART := deploy/charts/bottlerocket-update-operator
 .PHONY: generate
 generate: $(BIN)/tools/controller-gen $(BIN)/tools/chart ## Write deep copies, CRDs and the static manifest anew
 	$(BIN)/tools/controller-gen object:headerFile=tools/header.go.txt paths=./api/...
-	$(BIN)/tools/controller-gen crd paths=./api/... output:crd:dir=deploy/charts/bottlerocket-shadow/templates
-	$(BIN)/tools/chart -namespace brupop-bottlerocket-aws -o deploy/bottlerocket-update-operator.yaml $(CHARTS)
+	$(BIN)/tools/controller-gen crd paths=./api/... output:crd:dir=$(CHART)/templates
+	$(BIN)/tools/chart -namespace brupop-bottlerocket-aws -o deploy/bottlerocket-update-operator.yaml $(CHART)
 
 .PHONY: fmt
 fmt: ## Format all Go code
