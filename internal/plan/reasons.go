@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package plan
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// MoveReason is why a node moves; the values are stable and appear in events and logs.
+type MoveReason string
+
+// The reasons of moves.
+const (
+	// UpdateAvailable starts a node: it is offered another version than it runs, and a slot is free.
+	UpdateAvailable MoveReason = "UpdateAvailable"
+	// UpdateStaged sends a node into its reboot: the image is in place.
+	UpdateStaged MoveReason = "UpdateStaged"
+	// NodeRebooted puts a node that runs the new version under observation.
+	NodeRebooted MoveReason = "NodeRebooted"
+	// UpdateVerified ends the observation.
+	UpdateVerified MoveReason = "UpdateVerified"
+	// UpdateComplete clears the spec of a node that has nothing to do.
+	UpdateComplete MoveReason = "UpdateComplete"
+	// AttemptFailed calls off the update of a node that reported an error.
+	AttemptFailed MoveReason = "AttemptFailed"
+	// SpecRepaired replaces a spec that must not be.
+	SpecRepaired MoveReason = "SpecRepaired"
+)
+
+// RemoveReason is why a shadow is deleted; the values are stable.
+type RemoveReason string
+
+// The reasons of removals.
+const (
+	NodeGone     RemoveReason = "NodeGone"
+	NodeReplaced RemoveReason = "NodeReplaced"
+	NodeOptedOut RemoveReason = "NodeOptedOut"
+)
+
+// WaitReason is what a node waits for; the values are stable.
+type WaitReason string
+
+// The reasons of waits.
+const (
+	// UpToDate: the node runs what it is offered.
+	UpToDate WaitReason = "UpToDate"
+	// NoShadow: the node is opted in, but its agent has not announced itself.
+	NoShadow WaitReason = "NoShadow"
+	// NoReport: the agent has announced the node, but not yet said in what state it is.
+	NoReport WaitReason = "NoReport"
+	// InvalidData: the shadow holds something unreadable; Detail says what.
+	InvalidData WaitReason = "InvalidData"
+	// Staging: the node downloads, verifies and writes the image.
+	Staging WaitReason = "Staging"
+	// Rebooting: the node is drained and rebooted.
+	Rebooting WaitReason = "Rebooting"
+	// Checking: the node looks whether the new version does its work.
+	Checking WaitReason = "Checking"
+	// Finishing: the node has been told that it is done, and has not confirmed it.
+	Finishing WaitReason = "Finishing"
+	// Recovering: the node cleans up after a failed attempt.
+	Recovering WaitReason = "Recovering"
+	// BackOff: an attempt failed, and the pause until the next, Until, is not over.
+	BackOff WaitReason = "BackOff"
+	// NodeNotReady: the node would start or finish if it were Ready.
+	NodeNotReady WaitReason = "NodeNotReady"
+	// CordonLeft: the node is idle but still unschedulable by the operator's hand.
+	CordonLeft WaitReason = "CordonLeft"
+	// NoSlot: as many nodes as allowed are being updated.
+	NoSlot WaitReason = "NoSlot"
+	// StartsDisabled: the limit of concurrent updates is zero.
+	StartsDisabled WaitReason = "StartsDisabled"
+)
+
+// Actor is who must act for a wait to end; the values are stable.
+type Actor string
+
+// The actors.
+const (
+	NodeAgent     Actor = "NodeAgent"
+	OtherNodes    Actor = "OtherNodes"
+	Administrator Actor = "Administrator"
+	Clock         Actor = "Clock"
+	Publisher     Actor = "Publisher"
+)
+
+// Wait says why a node does not move.
+type Wait struct {
+	Node   string
+	Reason WaitReason
+	Who    Actor
+	// Since is when the wait began; zero if that is not recorded.
+	Since time.Time
+	// Until is when the wait ends by itself; zero if it does not.
+	Until time.Time
+	// Version is the version in question; empty if there is none.
+	Version string
+	// Ahead is how many nodes get a slot before this one, for NoSlot.
+	Ahead int
+	// Detail adds what Reason cannot say; may be empty.
+	Detail string
+}
+
+// Sentence says the same for people.
+func (w Wait) Sentence() string {
+	switch w.Reason {
+	case UpToDate:
+		return "runs " + w.Version + " and is offered nothing else"
+	case NoShadow:
+		return "no agent has announced this node: is an agent pod running there?"
+	case NoReport:
+		return "the agent has not reported a status yet"
+	case InvalidData:
+		return "left alone: " + w.Detail
+	case Staging:
+		return "downloads, verifies and writes " + w.Version
+	case Rebooting:
+		return "is drained and reboots into " + w.Version
+	case Checking:
+		return "checks itself after the update to " + w.Version
+	case Finishing:
+		return "puts an end to its update"
+	case Recovering:
+		return "cleans up after a failed attempt"
+	case BackOff:
+		s := "tries " + w.Version + " again after " + w.Until.UTC().Format(time.RFC3339)
+		if w.Detail != "" {
+			s += "; the last attempt failed: " + w.Detail
+		}
+		return s
+	case NodeNotReady:
+		return "the node is not Ready"
+	case CordonLeft:
+		return "idle, but still cordoned by the operator"
+	case NoSlot:
+		return fmt.Sprintf("wants %s; as many nodes as allowed are being updated, %d more are ahead of it", w.Version, w.Ahead)
+	case StartsDisabled:
+		return "wants " + w.Version + "; the limit of concurrent updates is 0, so nothing starts"
+	default:
+		return string(w.Reason)
+	}
+}
+
+// describe is the sentence of a move.
+func describe(s *Shadow, reason MoveReason, version string) string {
+	switch reason {
+	case UpdateAvailable:
+		return "update from " + s.Status.CurrentVersion + " to " + version + " begins"
+	case UpdateStaged:
+		return version + " is staged, drain and reboot begin"
+	case NodeRebooted:
+		return "node runs " + version + ", observation begins"
+	case UpdateVerified:
+		return "update to " + version + " is complete"
+	case AttemptFailed:
+		d := "update to " + version + " failed"
+		if s.Status.LastError != "" {
+			d += ": " + s.Status.LastError
+		}
+		return d
+	default:
+		return "spec had the state " + string(s.Spec.State) + ", which only a node may report"
+	}
+}
+
+// quote makes text from a shadow fit for a sentence, however long or strange it is.
+func quote(s string) string {
+	const most = 80 // bytes
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "…"
+	}
+	return strconv.Quote(s)
+}
