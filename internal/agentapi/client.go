@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,6 +33,8 @@ type Config struct {
 	RequestTimeout time.Duration
 	// RetryFor bounds all tries of a short request together. Default 1 min.
 	RetryFor time.Duration
+	// Dial connects to the apiserver. Default: a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Log defaults to discarding.
 	Log *slog.Logger
 }
@@ -70,12 +73,16 @@ func NewClient(cfg Config) (*Client, error) {
 	if cfg.RetryFor == 0 {
 		cfg.RetryFor = time.Minute
 	}
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Client{cfg: cfg, base: base, creds: &credentials{
 		tokenFile: watchedFile{path: cfg.TokenFile},
 		caFile:    watchedFile{path: cfg.CAFile},
+		dial:      cfg.Dial,
 	}}, nil
 }
 
@@ -132,10 +139,10 @@ func (c *Client) RemoveExclusionFromLB(ctx context.Context) error {
 	return err
 }
 
-// retry repeats a short request while its failures are temporary, for at most RetryFor.
+// retry repeats a short request while its failures are temporary. No try begins later than RetryFor after the
+// first.
 func (c *Client) retry(ctx context.Context, method, path string, body []byte) (http.Header, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RetryFor)
-	defer cancel()
+	end := time.Now().Add(c.cfg.RetryFor)
 	var pause Backoff
 	for {
 		try, done := context.WithTimeout(ctx, c.cfg.RequestTimeout)
@@ -147,6 +154,9 @@ func (c *Client) retry(ctx context.Context, method, path string, body []byte) (h
 		d := pause.Next()
 		if se, ok := errors.AsType[*StatusError](err); ok {
 			d = max(d, min(se.RetryAfter, backoffMax))
+		}
+		if time.Now().Add(d).After(end) {
+			return nil, err
 		}
 		c.cfg.Log.Debug("request will be repeated", "method", method, "path", path, "pause", d, "error", err)
 		if Wait(ctx, d) != nil {

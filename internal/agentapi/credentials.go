@@ -4,6 +4,7 @@
 package agentapi
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -59,6 +60,7 @@ type credentials struct {
 	caFile    watchedFile
 	token     string
 	nodeUID   string
+	dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	transport *http.Transport
 }
 
@@ -92,7 +94,7 @@ func (c *credentials) current() (token, nodeUID string, rt http.RoundTripper, er
 		if c.transport != nil {
 			c.transport.CloseIdleConnections()
 		}
-		c.transport = newTransport(pool)
+		c.transport = newTransport(pool, c.dial)
 	}
 	return c.token, c.nodeUID, c.transport, nil
 }
@@ -106,9 +108,9 @@ func (c *credentials) close() {
 	}
 }
 
-func newTransport(pool *x509.CertPool) *http.Transport {
+func newTransport(pool *x509.CertPool, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    10 * time.Second,
 		ForceAttemptHTTP2:      true,

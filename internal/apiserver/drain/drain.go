@@ -108,7 +108,11 @@ func (d *Drainer) Drain(ctx context.Context, node string, onBlocked func(Blocked
 		return err
 	}
 	if ctx.Err() != nil {
-		return &BlockedError{Node: node, After: d.cfg.Deadline, Pods: r.blocked()}
+		blocked := r.blocked()
+		if len(blocked) == 0 {
+			return fmt.Errorf("node %s could not be drained within %v: %w", node, d.cfg.Deadline, err)
+		}
+		return &BlockedError{Node: node, After: d.cfg.Deadline, Pods: blocked}
 	}
 	return err
 }

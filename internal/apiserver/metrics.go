@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package apiserver
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are served on a port of their own, in the clear and without a token, so that any scraper reads them.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+	streams  prometheus.Gauge
+	draining prometheus.Gauge
+	drains   *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "drydock_apiserver_request_duration_seconds",
+			Help:    "Time to answer requests of agents, in seconds; streams are left out.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 600},
+		}, []string{"route", "method", "code"}),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "drydock_apiserver_streams", Help: "Agents connected to the stream of the desired state.",
+		}),
+		draining: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "drydock_apiserver_drains_running", Help: "Drains that run in this replica now.",
+		}),
+		drains: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "drydock_apiserver_drains_total", Help: "Drains that ended in this replica, by result: done, failed, interrupted.",
+		}, []string{"result"}),
+	}
+	for _, result := range []string{"done", "failed", "interrupted"} {
+		m.drains.WithLabelValues(result) // so that the first failure is a change from 0
+	}
+	m.registry.MustRegister(m.requests, m.streams, m.draining, m.drains,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// observe counts one request. The route is a pattern of ours, the method one we know: strangers cannot
+// make new series.
+func (m *metrics) observe(route string, r *http.Request, code int, took time.Duration) {
+	method := "other"
+	if r != nil {
+		switch r.Method {
+		case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodHead:
+			method = r.Method
+		}
+	}
+	if route == "" {
+		route = "unknown"
+	}
+	m.requests.WithLabelValues(route, method, strconv.Itoa(code)).Observe(took.Seconds())
+}
+
+func (m *metrics) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second}))
+	return mux
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+// Package apiserver is the only part of the operator that writes for agents.
+//
+// Agents run on every node and have no Kubernetes rights. They ask here, over TLS, with a token that is
+// bound to their pod; a request is carried out only for the node that this pod runs on (package auth). The
+// server creates and updates the node's BottlerocketShadow, cordons, drains and uncordons the node, and
+// streams to each agent what the controller wants of its node, from one watch for all of them.
+//
+// Replicas are stateless and equal: each request may go to any of them, be cut and be repeated elsewhere.
+package apiserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+
+	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/agentapi"
+	"github.com/drydock-os/drydock/internal/apiserver/auth"
+	"github.com/drydock-os/drydock/internal/apiserver/certs"
+	"github.com/drydock-os/drydock/internal/apiserver/drain"
+)
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// maxHeader leaves room for a token and nothing else.
+	maxHeader = 64 << 10
+	// shutdownTimeout is what a request in flight gets to finish; Kubernetes kills the pod after 30 s.
+	shutdownTimeout = 20 * time.Second
+	// startTimeout bounds each wait of the start; after it the process ends with the reason and is restarted.
+	startTimeout = 2 * time.Minute
+)
+
+// Config holds everything a Server needs. Fields are required unless they name a default.
+type Config struct {
+	// REST reaches the Kubernetes API server with the rights of the apiserver's service account.
+	REST *rest.Config
+	// Namespace is the operator's own.
+	Namespace string
+	// Listener takes the agents' connections, without TLS: that is added here. Run closes it.
+	Listener net.Listener
+	// MetricsListener serves GET /metrics in the clear. Run closes it. Default: no metrics.
+	MetricsListener net.Listener
+	// PodName is the pod this replica runs in; it is evicted last from its node. Default: unknown.
+	PodName string
+	// DrainDeadline bounds one drain. Default drain.DefaultDeadline.
+	DrainDeadline time.Duration
+	Log           *slog.Logger // default: discard
+}
+
+// Server is one replica.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	cluster  *cluster
+	auth     *auth.Authenticator
+	certs    *certs.Manager
+	drainer  *drain.Drainer
+	sink     events.EventBroadcaster
+	events   events.EventRecorder
+	hub      *hub
+	metrics  *metrics
+	ready    atomic.Bool
+	stopping context.Context // ends when the server begins to shut down; set by Run before serving
+}
+
+// New checks cfg and makes no request.
+func New(cfg Config) (*Server, error) {
+	if cfg.REST == nil || cfg.Namespace == "" || cfg.Listener == nil {
+		return nil, errors.New("apiserver needs REST, Namespace and Listener")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, hub: newHub(), metrics: newMetrics()}
+	var err error
+	if s.cluster, err = newCluster(cfg.REST, cfg.Namespace); err != nil {
+		return nil, err
+	}
+	kube := s.cluster.kube
+	s.auth, err = auth.New(auth.Config{
+		Reviews: kube.AuthenticationV1().TokenReviews(), Kube: s.cluster, Namespace: cfg.Namespace, Log: cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.certs, err = certs.New(certs.Config{
+		Secrets: kube.CoreV1().Secrets(cfg.Namespace), Namespace: cfg.Namespace, Log: cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	own := types.NamespacedName{}
+	if cfg.PodName != "" {
+		own = types.NamespacedName{Namespace: cfg.Namespace, Name: cfg.PodName}
+	}
+	s.drainer, err = drain.New(drain.Config{Client: kube, Own: own, Deadline: cfg.DrainDeadline, Log: cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	s.sink = events.NewBroadcaster(&events.EventSinkImpl{Interface: kube.EventsV1()})
+	s.events = s.sink.NewRecorder(runtime.NewScheme(), "drydock-apiserver")
+	return s, nil
+}
+
+// Run serves until ctx ends, then lets short requests finish, ends streams and answers running drains with
+// 503. It returns nil after such an end, and an error that names what it waited for when the start failed.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.cfg.Listener.Close()
+	if s.cfg.MetricsListener != nil {
+		defer s.cfg.MetricsListener.Close()
+	}
+	s.stopping = ctx
+	if err := s.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	s.stopping = ctx // also a failure of one part stops the others
+	if err := s.sink.StartRecordingToSinkWithContext(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("starting to record events: %w", err)
+	}
+	defer s.sink.Shutdown()
+	if err := s.cluster.onShadowChange(ctx, s.hub.notify); err != nil {
+		return err
+	}
+	g.Go(func() error { return s.cluster.cache.Start(ctx) })
+	g.Go(func() error { return s.certs.Run(ctx) })
+	g.Go(func() error { return s.awaitCaches(ctx) })
+	agents := s.httpServer()
+	g.Go(func() error {
+		return serve(ctx, agents, func() error { return agents.ServeTLS(s.cfg.Listener, "", "") })
+	})
+	if s.cfg.MetricsListener != nil {
+		plain := &http.Server{
+			Handler: s.metrics.handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout,
+			WriteTimeout: time.Minute, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		}
+		g.Go(func() error { return serve(ctx, plain, func() error { return plain.Serve(s.cfg.MetricsListener) }) })
+	}
+	return g.Wait()
+}
+
+// httpServer has no timeout for whole requests, because streams and drains last long: bodies, lines and
+// drains have limits of their own.
+func (s *Server) httpServer() *http.Server {
+	return &http.Server{
+		Handler:           s.routes(),
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certs.GetCertificate},
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 32, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // probes that hang up
+	}
+}
+
+// serve runs a server until ctx ends and then waits for its requests.
+func serve(ctx context.Context, srv *http.Server, run func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run() }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serving HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	err := srv.Shutdown(stop)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("finishing requests: %w", err), srv.Close())
+	}
+	<-ended
+	return err
+}
+
+// awaitCaches opens the gate when both watches have their first list.
+func (s *Server) awaitCaches(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if !s.cluster.cache.WaitForCacheSync(wait) {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("waiting for the first list of agent pods and shadows: no answer within %v; does the service account have list and watch on them?", startTimeout)
+	}
+	s.ready.Store(true)
+	s.log.Info("ready", "address", s.cfg.Listener.Addr().String())
+	return nil
+}
+
+// start waits for what serving needs: the Kubernetes API server, the CRD and the certificates.
+func (s *Server) start(ctx context.Context) error {
+	if err := s.waitFor(ctx, "Kubernetes API server and CustomResourceDefinition bottlerocketshadows."+v2.GroupVersion.Group, s.cluster.probe); err != nil {
+		return err
+	}
+	return s.waitFor(ctx, "certificate secrets", s.certs.Ensure)
+}
+
+// waitFor repeats f with growing pauses until it succeeds, at most for startTimeout.
+func (s *Server) waitFor(ctx context.Context, what string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	var pause agentapi.Backoff
+	for try := 1; ; try++ {
+		err := f(ctx)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, certs.ErrBrokenSecret) {
+			return fmt.Errorf("waiting for %s: %w", what, err)
+		}
+		if try == 5 {
+			s.log.Warn("waiting", "for", what, "error", err)
+		}
+		if agentapi.Wait(ctx, pause.Next()) != nil {
+			return fmt.Errorf("waiting for %s: %w", what, err)
+		}
+	}
+}
