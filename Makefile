@@ -137,8 +137,9 @@ layers: ## Check who may import whom, and the other rules of the tree
 
 .PHONY: tree
 tree: ## Fail when git sees changed or new files
-	@if [ -n "$$(git status --porcelain)" ]; then \
-		git --no-pager diff; git status --short; \
+	@status=$$(git status --porcelain); \
+	if [ -n "$$status" ]; then \
+		git --no-pager diff; echo "$$status"; \
 		echo "check: error: the tree is not clean" >&2; \
 		echo "check: hint: commit what 'make generate fmt' changed, and commit or ignore new files" >&2; \
 		exit 1; \
