@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package fleet
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/osimage"
+	"github.com/drydock-os/drydock/internal/slot"
+	"github.com/drydock-os/drydock/lab/machine"
+)
+
+// story tells a tracker what happens to nodes, one second after the other.
+type story struct {
+	*tracker
+	now time.Time
+}
+
+func newStory(max, replicas int, nodes ...string) *story {
+	s := &story{newTracker(nodes, "1.21.0", max, replicas), time.Unix(1000, 0)}
+	for _, n := range nodes {
+		s.boot(n, 1, "1.20.0", slot.A)
+		s.node(n, "boot-1", true, true)
+		s.shadow(n, brupopv2.Idle, brupopv2.Idle, "1.20.0")
+	}
+	return s
+}
+
+func (s *story) tick() time.Time { s.now = s.now.Add(time.Second); return s.now }
+
+func (s *story) boot(node string, number int, version string, in slot.Slot) {
+	s.machineEvent(machine.Event{Host: node, Kind: machine.Booted, Time: s.tick(), Boot: machine.Boot{
+		Number: number, ID: "boot-" + string(rune('0'+number)), Slot: in, Release: osimage.Release{Version: version},
+	}})
+}
+
+func (s *story) host(node string, kind machine.Kind, command string, took time.Duration) {
+	s.machineEvent(machine.Event{Host: node, Kind: kind, Time: s.tick(), Command: command, Duration: took})
+}
+
+func (s *story) node(name, bootID string, ready, schedulable bool) {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	n.Spec.Unschedulable = !schedulable
+	n.Status.NodeInfo.BootID = bootID
+	status := corev1.ConditionFalse
+	if ready {
+		status = corev1.ConditionTrue
+	}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: status}}
+	s.nodeEvent(n, s.tick())
+}
+
+func (s *story) shadow(node string, spec, status brupopv2.State, version string) {
+	s.shadowEvent(&brupopv2.BottlerocketShadow{
+		ObjectMeta: metav1.ObjectMeta{Name: "brs-" + node},
+		Spec:       brupopv2.BottlerocketShadowSpec{State: spec},
+		Status:     &brupopv2.BottlerocketShadowStatus{CurrentState: status, CurrentVersion: brupopv2.Version(version)},
+	}, s.tick())
+}
+
+func (s *story) pod(name, node string, ready, gone bool) {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: workloadNamespace, Name: name, Labels: map[string]string{"app": workloadName}}}
+	p.Spec.NodeName = node
+	if ready {
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	}
+	s.podEvent(p, gone, s.tick())
+}
+
+// update is a whole good update of one node.
+func (s *story) update(node string) {
+	s.shadow(node, brupopv2.StagedAndPerformedUpdate, brupopv2.Idle, "1.20.0")
+	s.host(node, machine.CommandFinished, "prepare", 400*time.Millisecond)
+	s.host(node, machine.CommandFinished, "activate", 100*time.Millisecond)
+	s.shadow(node, brupopv2.RebootedIntoUpdate, brupopv2.StagedAndPerformedUpdate, "1.20.0")
+	s.node(node, "boot-1", true, false)
+	s.pod("web-1", node, false, true)
+	s.host(node, machine.RebootRequested, "", 0)
+	s.node(node, "boot-1", false, false)
+	s.boot(node, 2, "1.21.0", slot.B)
+	s.host(node, machine.MarkedGood, "", 0)
+	s.node(node, "boot-2", true, false)
+	s.node(node, "boot-2", true, true)
+	s.shadow(node, brupopv2.MonitoringUpdate, brupopv2.RebootedIntoUpdate, "1.21.0")
+	s.shadow(node, brupopv2.Idle, brupopv2.MonitoringUpdate, "1.21.0")
+	s.shadow(node, brupopv2.Idle, brupopv2.Idle, "1.21.0")
+}
+
+func TestGoodRollIsSettledAndClean(t *testing.T) {
+	s := newStory(1, 0, "node-1", "node-2")
+	s.update("node-1")
+	if s.settled() {
+		t.Fatal("settled although node-2 still runs the old version")
+	}
+	s.update("node-2")
+	if !s.settled() {
+		t.Fatalf("not settled: %q", s.nodes["node-2"].problem("1.21.0"))
+	}
+	r := s.report(&Config{From: "1.20.0", To: "1.21.0", MaxConcurrent: 1}, time.Unix(1000, 0), s.now)
+	if r.Failure() || r.Updated != 2 || r.MaxUnavailableSeen != 1 {
+		t.Errorf("got updated %d, unavailable %d, reason %q", r.Updated, r.MaxUnavailableSeen, r.Reason)
+	}
+	n := r.PerNode[0]
+	if n.TotalSeconds != 14 || n.DrainSeconds != 1 || n.RebootSeconds != 4 || n.StageSeconds != 0.5 || n.OwnSeconds != 8.5 {
+		t.Errorf("times do not add up: %+v", n)
+	}
+	if n.Slot != "B" || !n.BootIDChanged || n.Attempts != 1 {
+		t.Errorf("got %+v", n)
+	}
+}
+
+func TestBrokenPromisesFailTheRun(t *testing.T) {
+	tests := []struct {
+		name string
+		tell func(*story)
+		want string
+	}{
+		{"two nodes in an update", func(s *story) {
+			s.shadow("node-1", brupopv2.StagedAndPerformedUpdate, brupopv2.Idle, "1.20.0")
+			s.shadow("node-2", brupopv2.StagedAndPerformedUpdate, brupopv2.Idle, "1.20.0")
+		}, "2 nodes were in an update at once"},
+		{"two nodes cordoned", func(s *story) {
+			s.node("node-1", "boot-1", true, false)
+			s.node("node-2", "boot-1", true, false)
+		}, "2 nodes were unavailable at once"},
+		{"two pods of the workload gone", func(s *story) {
+			s.pod("web-1", "node-1", true, false)
+			s.pod("web-2", "node-2", true, false)
+			s.pod("web-1", "node-1", true, true)
+			s.pod("web-2", "node-2", true, true)
+		}, "only 0 pods of the workload were ready"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStory(1, 2, "node-1", "node-2")
+			tt.tell(s)
+			r := s.report(&Config{MaxConcurrent: 1}, s.now, s.now)
+			if !strings.Contains(strings.Join(r.Violations, "\n"), tt.want) {
+				t.Errorf("got violations %q, want one with %q", r.Violations, tt.want)
+			}
+			if !r.Failure() {
+				t.Error("the run counts as good")
+			}
+		})
+	}
+}
+
+func TestNodeMustReallyHaveBootedTheOtherSlot(t *testing.T) {
+	tests := []struct {
+		name string
+		tell func(*story)
+		want string
+	}{
+		{"same slot again", func(s *story) { s.boot("node-1", 2, "1.21.0", slot.A) }, "booted slot A again"},
+		{"node still reports the old boot", func(s *story) { s.boot("node-1", 2, "1.21.0", slot.B) }, "boot id"},
+		{"agent claims what the disk does not hold", func(s *story) {
+			s.shadow("node-1", brupopv2.Idle, brupopv2.Idle, "1.21.0")
+		}, "it runs 1.20.0"},
+		{"not marked successful", func(s *story) {
+			s.boot("node-1", 2, "1.21.0", slot.B)
+			s.node("node-1", "boot-2", true, true)
+			s.shadow("node-1", brupopv2.Idle, brupopv2.Idle, "1.21.0")
+		}, "not marked successful"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStory(1, 0, "node-1")
+			tt.tell(s)
+			if got := s.nodes["node-1"].problem("1.21.0"); !strings.Contains(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestFailedNodesSettleTheRoll(t *testing.T) {
+	s := newStory(1, 0, "node-1")
+	s.shadow("node-1", brupopv2.StagedAndPerformedUpdate, brupopv2.Idle, "1.20.0")
+	failed := func(spec, status brupopv2.State) {
+		s.shadowEvent(&brupopv2.BottlerocketShadow{
+			ObjectMeta: metav1.ObjectMeta{Name: "brs-node-1"},
+			Spec:       brupopv2.BottlerocketShadowSpec{State: spec},
+			Status: &brupopv2.BottlerocketShadowStatus{
+				CurrentState: status, CurrentVersion: "1.20.0", CrashCount: 1, LastError: "target does not match its signed digest",
+			},
+		}, s.tick())
+	}
+	failed(brupopv2.StagedAndPerformedUpdate, brupopv2.ErrorReset)
+	if s.settled() {
+		t.Error("settled while the node is in ErrorReset")
+	}
+	failed(brupopv2.Idle, brupopv2.Idle)
+	if !s.settled() {
+		t.Error("not settled although the only node failed and waits")
+	}
+	r := s.report(&Config{MaxConcurrent: 1}, s.now, s.now)
+	if want := "node-1: target does not match its signed digest"; r.Reason != want || r.Failed != 1 {
+		t.Errorf("got %q (%d failed), want %q", r.Reason, r.Failed, want)
+	}
+}
