@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+// Package controller moves the fleet: it watches nodes and their BottlerocketShadows, lets package plan
+// decide, and writes the decided specs.
+//
+// One of several replicas acts, the holder of a Lease; the others keep their caches warm. The holder never
+// decides on less than it has written: its own writes count before the watch returns them, and a new holder
+// first reads what its predecessor left. Every write names the version of the object that it was decided on,
+// so that an overtaken decision is refused by the server and taken anew. The controller writes specs, deletes
+// shadows whose node is gone or no longer opted in, and writes nothing else but events and its Lease.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	runtimecontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/plan"
+)
+
+// Name is the controller's user agent, field manager, event source and the name of its Lease.
+const Name = "drydock-controller"
+
+// shutdownTimeout bounds how long a stopping controller waits for its writes before it gives up the Lease.
+const shutdownTimeout = 10 * time.Second
+
+// After an error the fleet is looked at again after minRetry, doubling up to maxRetry. Events do not wait
+// for that, and nothing waits when there was no error.
+const (
+	minRetry = 50 * time.Millisecond
+	maxRetry = 30 * time.Second
+)
+
+// LeaderElection holds the three times of the Lease; see Config.
+type LeaderElection struct {
+	// LeaseDuration is how long the others wait for a silent holder; default 4s.
+	LeaseDuration time.Duration
+	// RenewDeadline is how long the holder tries to renew before it stops itself; default 3s. The rest of
+	// LeaseDuration is what a single write may take, so that none is under way when the next holder begins.
+	RenewDeadline time.Duration
+	// RetryPeriod is the pause between tries of both; default 1s.
+	RetryPeriod time.Duration
+}
+
+// Config holds everything a Controller needs. Fields are required unless they name a default.
+type Config struct {
+	// REST is the access to the kube-apiserver.
+	REST *rest.Config
+	// Namespace holds the BottlerocketShadows, the Lease and the operator itself.
+	Namespace string
+	// NodeName is the node this process runs on, to be updated last; default none.
+	NodeName string
+	// MaxConcurrent is how many nodes may be updated at the same time; zero starts nothing.
+	MaxConcurrent plan.Limit
+	// MetricsAddress is where /metrics is served as plain HTTP; default nowhere.
+	MetricsAddress string
+	// ProbeAddress is where /healthz and /readyz are served; default nowhere.
+	ProbeAddress   string
+	LeaderElection LeaderElection
+	Log            *slog.Logger     // default: discard
+	Now            func() time.Time // default: time.Now
+}
+
+// Controller is one replica.
+type Controller struct{ cfg Config }
+
+// New checks the configuration. It starts nothing.
+func New(cfg Config) (*Controller, error) {
+	le := &cfg.LeaderElection
+	for _, d := range []struct {
+		field    *time.Duration
+		fallback time.Duration
+	}{{&le.LeaseDuration, 4 * time.Second}, {&le.RenewDeadline, 3 * time.Second}, {&le.RetryPeriod, time.Second}} {
+		if *d.field == 0 {
+			*d.field = d.fallback
+		}
+	}
+	switch {
+	case cfg.REST == nil:
+		return nil, errors.New("controller: no access to a kube-apiserver given")
+	case cfg.Namespace == "":
+		return nil, errors.New("controller: no namespace given")
+	case cfg.MaxConcurrent < 0:
+		return nil, fmt.Errorf("controller: the limit of concurrent updates is %d, but may not be negative", cfg.MaxConcurrent)
+	case le.RetryPeriod <= 0 || le.RenewDeadline <= le.RetryPeriod*6/5 || le.LeaseDuration <= le.RenewDeadline:
+		// 6/5: the elector stretches each pause by up to a fifth, and refuses a deadline that one fills.
+		return nil, fmt.Errorf("controller: lease duration %v, renew deadline %v and retry period %v must each be longer than the next, the deadline by a fifth",
+			le.LeaseDuration, le.RenewDeadline, le.RetryPeriod)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Controller{cfg}, nil
+}
+
+// Run takes part in the election and moves the fleet while it holds the Lease, until ctx ends; then it
+// finishes its writes, gives the Lease back and returns nil. Losing the Lease is an error: the process is to
+// end and start anew.
+func (c *Controller) Run(ctx context.Context) error {
+	le := c.cfg.LeaderElection
+	shutdown := shutdownTimeout
+	mgr, err := ctrl.NewManager(c.cfg.REST, ctrl.Options{
+		Scheme:                        newScheme(),
+		Logger:                        logr.FromSlogHandler(c.cfg.Log.Handler()),
+		Cache:                         cacheOptions(c.cfg.Namespace),
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // served by serveMetrics
+		HealthProbeBindAddress:        orNowhere(c.cfg.ProbeAddress),
+		LeaderElection:                true,
+		LeaderElectionID:              Name,
+		LeaderElectionNamespace:       c.cfg.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &le.LeaseDuration,
+		RenewDeadline:                 &le.RenewDeadline,
+		RetryPeriod:                   &le.RetryPeriod,
+		GracefulShutdownTimeout:       &shutdown,
+	})
+	if err != nil {
+		return fmt.Errorf("setting up the controller: %w", err)
+	}
+	r := &reconciler{
+		client:        mgr.GetClient(),
+		live:          mgr.GetAPIReader(),
+		recorder:      mgr.GetEventRecorder(Name),
+		namespace:     c.cfg.Namespace,
+		ownNode:       c.cfg.NodeName,
+		maxConcurrent: c.cfg.MaxConcurrent,
+		writeTimeout:  le.LeaseDuration - le.RenewDeadline,
+		log:           c.cfg.Log,
+		now:           c.cfg.Now,
+		moves:         newMoveCounter(),
+		uncertain:     true,
+	}
+	for _, step := range []func(context.Context, ctrl.Manager, *reconciler) error{
+		c.warmCaches, c.watch, c.serveMetrics, c.serveProbes,
+	} {
+		if err := step(ctx, mgr, r); err != nil {
+			return err
+		}
+	}
+	c.cfg.Log.Info("controller started", "namespace", c.cfg.Namespace, "max_concurrent", c.cfg.MaxConcurrent.String(), "own_node", c.cfg.NodeName)
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the controller: %w", err)
+	}
+	return nil
+}
+
+// warmCaches makes every replica watch, so that a new holder of the Lease need not begin with it.
+func (c *Controller) warmCaches(ctx context.Context, mgr ctrl.Manager, _ *reconciler) error {
+	for _, obj := range []client.Object{&v2.BottlerocketShadow{}, &corev1.Node{}} {
+		if _, err := mgr.GetCache().GetInformer(ctx, obj, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("watching %T: %w", obj, err)
+		}
+	}
+	return nil
+}
+
+// fleet is the one key of the work queue: whatever changes, the whole fleet is looked at, since a slot given
+// back by one node is taken by another. Changes that arrive meanwhile melt into one further look.
+var fleet = reconcile.Request{NamespacedName: client.ObjectKey{Name: "fleet"}}
+
+func (c *Controller) watch(_ context.Context, mgr ctrl.Manager, r *reconciler) error {
+	unique := true
+	ctl, err := runtimecontroller.New("fleet", mgr, runtimecontroller.Options{
+		Reconciler:         r,
+		SkipNameValidation: &unique, // tests run several replicas in one process
+		RateLimiter:        workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minRetry, maxRetry),
+	})
+	if err != nil {
+		return fmt.Errorf("setting up the work queue: %w", err)
+	}
+	shadows := source.Kind(mgr.GetCache(), &v2.BottlerocketShadow{},
+		handler.TypedEnqueueRequestsFromMapFunc(func(context.Context, *v2.BottlerocketShadow) []reconcile.Request {
+			return []reconcile.Request{fleet}
+		}), shadowChanged)
+	nodes := source.Kind(mgr.GetCache(), &corev1.Node{},
+		handler.TypedEnqueueRequestsFromMapFunc(func(context.Context, *corev1.Node) []reconcile.Request {
+			return []reconcile.Request{fleet}
+		}), nodeChanged)
+	for _, src := range []source.Source{shadows, nodes} {
+		if err := ctl.Watch(src); err != nil {
+			return fmt.Errorf("watching the fleet: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *Controller) serveMetrics(ctx context.Context, mgr ctrl.Manager, r *reconciler) error {
+	if c.cfg.MetricsAddress == "" {
+		return nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.cfg.MetricsAddress)
+	if err != nil {
+		return fmt.Errorf("listening for metrics: %w", err)
+	}
+	timeout := shutdownTimeout
+	if err := mgr.Add(&manager.Server{
+		Name:     "metrics",
+		Listener: listener,
+		Server: &http.Server{
+			Handler:           metricsHandler(ctx, mgr.GetClient(), c.cfg.Namespace, mgr.Elected(), r.moves),
+			ReadHeaderTimeout: 5 * time.Second,
+			ReadTimeout:       5 * time.Second,
+			WriteTimeout:      30 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			MaxHeaderBytes:    16 << 10,
+		},
+		ShutdownTimeout: &timeout,
+	}); err != nil {
+		return fmt.Errorf("serving metrics: %w", errors.Join(err, listener.Close()))
+	}
+	return nil
+}
+
+// serveProbes answers /readyz once the caches are filled, and /healthz while no look at the fleet hangs.
+func (c *Controller) serveProbes(_ context.Context, mgr ctrl.Manager, r *reconciler) error {
+	synced := make(chan struct{})
+	err := errors.Join(
+		mgr.Add(everyReplica(func(ctx context.Context) error {
+			if mgr.GetCache().WaitForCacheSync(ctx) {
+				close(synced)
+			}
+			return nil
+		})),
+		mgr.AddReadyzCheck("caches", func(*http.Request) error {
+			select {
+			case <-synced:
+				return nil
+			default:
+				return errors.New("the caches are not filled yet")
+			}
+		}),
+		mgr.AddHealthzCheck("progress", func(*http.Request) error { return r.hanging() }),
+	)
+	if err != nil {
+		return fmt.Errorf("setting up the probes: %w", err)
+	}
+	return nil
+}
+
+// everyReplica is a task that does not wait for the Lease.
+type everyReplica func(context.Context) error
+
+func (f everyReplica) Start(ctx context.Context) error { return f(ctx) }
+func (everyReplica) NeedLeaderElection() bool          { return false }
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	// Both only add types to an empty scheme and have no way to fail there.
+	_ = clientgoscheme.AddToScheme(s)
+	_ = v2.AddToScheme(s)
+	return s
+}
+
+// orNowhere turns an empty address into what controller-runtime understands as none.
+func orNowhere(address string) string {
+	if address == "" {
+		return "0"
+	}
+	return address
+}

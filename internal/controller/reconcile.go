@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/plan"
+)
+
+const (
+	// parallelWrites bounds the writes under way at once, when many nodes move together.
+	parallelWrites = 16
+	// listPage is how many objects one request of a live list returns.
+	listPage = 500
+	// longestWait bounds the time to the next look: a wake-up far off may be moved by a clock that is set.
+	longestWait = time.Hour
+	// hangTimeout is when a look at the fleet is taken to hang; its writes are bounded far below.
+	hangTimeout = 5 * time.Minute
+)
+
+// reconciler looks at the fleet, one look at a time.
+type reconciler struct {
+	client        client.Client // reads from the caches
+	live          client.Reader // reads from the server
+	recorder      events.EventRecorder
+	namespace     string
+	ownNode       string
+	maxConcurrent plan.Limit
+	writeTimeout  time.Duration
+	log           *slog.Logger
+	now           func() time.Time
+	moves         *prometheus.CounterVec
+
+	overlay overlay
+	// uncertain is whether something may have been written that neither cache nor overlay knows: by the
+	// previous holder of the Lease, or by an own write whose answer was lost.
+	uncertain bool
+	// busySince is when the present look began, in Unix nanoseconds; 0 between looks.
+	busySince atomic.Int64
+}
+
+// Reconcile looks at the fleet and carries out what the plan decides.
+func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	r.busySince.Store(r.now().UnixNano())
+	defer r.busySince.Store(0)
+	if err := r.catchUp(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	shadows, snapshot, err := r.look(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	now := r.now()
+	d := plan.Next(snapshot, now)
+	if err := errors.Join(r.move(ctx, shadows, d.Moves), r.remove(ctx, shadows, d.Removals)); err != nil {
+		return reconcile.Result{}, err
+	}
+	if d.NextWake.IsZero() {
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{RequeueAfter: min(d.NextWake.Sub(now), longestWait)}, nil
+}
+
+// hanging is an error when the present look began too long ago.
+func (r *reconciler) hanging() error {
+	since := r.busySince.Load()
+	if since == 0 {
+		return nil
+	}
+	if d := r.now().Sub(time.Unix(0, since)); d > hangTimeout {
+		return fmt.Errorf("looking at the fleet has taken %v so far", d.Round(time.Second))
+	}
+	return nil
+}
+
+// catchUp reads all shadows from the server when the caches may lag behind what was written.
+func (r *reconciler) catchUp(ctx context.Context) error {
+	if !r.uncertain {
+		return nil
+	}
+	var list v2.BottlerocketShadowList
+	for {
+		opts := []client.ListOption{client.InNamespace(r.namespace), client.Limit(listPage), client.Continue(list.Continue)}
+		list = v2.BottlerocketShadowList{}
+		if err := r.live.List(ctx, &list, opts...); err != nil {
+			return fmt.Errorf("reading all shadows: %w", err)
+		}
+		for i := range list.Items {
+			list.Items[i].ManagedFields = nil
+			r.overlay.put(&list.Items[i])
+		}
+		if list.Continue == "" {
+			break
+		}
+	}
+	r.uncertain = false
+	return nil
+}
+
+// look returns the newest known shadows by the name of their node, and the fleet as the plan sees it.
+func (r *reconciler) look(ctx context.Context) (map[string]*v2.BottlerocketShadow, plan.Snapshot, error) {
+	var nodes corev1.NodeList
+	var cached v2.BottlerocketShadowList
+	// What the cache owns is only read here, so it need not be copied.
+	if err := r.client.List(ctx, &nodes, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, plan.Snapshot{}, fmt.Errorf("listing nodes: %w", err)
+	}
+	if err := r.client.List(ctx, &cached, client.InNamespace(r.namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, plan.Snapshot{}, fmt.Errorf("listing shadows: %w", err)
+	}
+	known, unseen := r.overlay.merge(cached.Items)
+	for _, brs := range unseen {
+		var current v2.BottlerocketShadow
+		switch err := r.live.Get(ctx, client.ObjectKeyFromObject(brs), &current); {
+		case apierrors.IsNotFound(err):
+			r.overlay.drop(brs.Name)
+		case err != nil:
+			return nil, plan.Snapshot{}, fmt.Errorf("reading shadow %s: %w", brs.Name, err)
+		default:
+			r.overlay.put(&current)
+			known = append(known, &current)
+		}
+	}
+
+	s := plan.Snapshot{
+		Nodes:         make([]plan.Node, len(nodes.Items)),
+		Shadows:       make([]plan.Shadow, 0, len(known)),
+		MaxConcurrent: r.maxConcurrent,
+		OwnNode:       r.ownNode,
+	}
+	for i := range nodes.Items {
+		s.Nodes[i] = nodeOf(&nodes.Items[i])
+	}
+	shadows := make(map[string]*v2.BottlerocketShadow, len(known))
+	for _, brs := range known {
+		if name := nodeNameOf(brs); name != "" {
+			shadows[name] = brs
+			s.Shadows = append(s.Shadows, shadowOf(brs))
+		}
+	}
+	return shadows, s, nil
+}
+
+// move writes the decided specs. One that fails does not hold up the others.
+func (r *reconciler) move(ctx context.Context, shadows map[string]*v2.BottlerocketShadow, moves []plan.Move) error {
+	errs := make([]error, len(moves))
+	var g errgroup.Group
+	g.SetLimit(parallelWrites)
+	for i, m := range moves {
+		g.Go(func() error {
+			errs[i] = r.write(ctx, shadows[m.Node], m)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	for _, err := range errs {
+		r.uncertain = r.uncertain || err != nil && !refused(err)
+	}
+	return errors.Join(errs...)
+}
+
+// write carries out one move. A decision that was overtaken is no error: the change that overtook it is on
+// its way through the watch and leads to the next look.
+func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m plan.Move) error {
+	body, err := specPatch(brs.ResourceVersion, m.Spec)
+	if err != nil {
+		return fmt.Errorf("encoding spec of node %s: %w", m.Node, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.writeTimeout)
+	defer cancel()
+	written := &v2.BottlerocketShadow{}
+	written.Name, written.Namespace = brs.Name, brs.Namespace
+	err = r.client.Patch(ctx, written, client.RawPatch(types.MergePatchType, body), client.FieldOwner(Name))
+	switch {
+	case apierrors.IsConflict(err) || apierrors.IsNotFound(err):
+		r.log.Debug("move overtaken", "node", m.Node, "to", m.To)
+		return nil
+	case err != nil:
+		return fmt.Errorf("moving node %s to %s: %w", m.Node, m.To, err)
+	}
+	r.overlay.put(written)
+	r.moves.WithLabelValues(string(m.Reason)).Inc()
+	r.log.Info("node moved", "node", m.Node, "from", m.From, "to", m.To, "version", m.Spec.Version, "reason", m.Reason)
+	if m.From != m.To {
+		r.announce(brs, m)
+	}
+	return nil
+}
+
+// refused is whether err is an answer that says that nothing was written. Anything else, such as a lost
+// connection or a timeout, leaves that open.
+func refused(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) ||
+		apierrors.IsBadRequest(err) || apierrors.IsTooManyRequests(err)
+}
+
+// specPatch is the merge patch of a whole spec. Fields without a value are there as nulls, which remove them;
+// the resource version makes the server refuse the patch when the object has changed since.
+func specPatch(resourceVersion string, s plan.Spec) ([]byte, error) {
+	type spec struct {
+		State   plan.State `json:"state"`
+		Since   *string    `json:"state_transition_timestamp"`
+		Version *string    `json:"version"`
+	}
+	return json.Marshal(map[string]any{
+		"apiVersion": v2.GroupVersion.String(),
+		"kind":       "BottlerocketShadow",
+		"metadata":   map[string]any{"resourceVersion": resourceVersion},
+		"spec":       spec{State: s.State, Since: orNull(s.Since), Version: orNull(s.Version)},
+	})
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
