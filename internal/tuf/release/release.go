@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+// Package release publishes a system image as an update: its targets and its entry in the manifest, signed, in the
+// repository of its variant and architecture.
+//
+// Everything is checked before anything is written, and hosts see the update either not at all or complete.
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/drydock-os/drydock/internal/manifest"
+	"github.com/drydock-os/drydock/internal/osimage"
+	"github.com/drydock-os/drydock/internal/slot"
+	"github.com/drydock-os/drydock/internal/tuf"
+)
+
+var (
+	// ErrImages means that the folder of images lacks a file of the release.
+	ErrImages = errors.New("the image is not complete")
+
+	// ErrName means that a variant or architecture cannot be part of a path.
+	ErrName = errors.New("want letters, digits and . _ - between them")
+)
+
+// Config says what to publish and where. Fields are required unless they name a default.
+type Config struct {
+	Dir     string // of the repository, made by tuf.Init
+	KeysDir string
+
+	Variant, Arch string
+	Version       string // without v
+	Images        string // folder with the targets, named by osimage.TargetName
+
+	Waves      manifest.Waves  // default: every host may move at once
+	MaxVersion *semver.Version // hosts above it are moved down; default: the newest version published
+	Now        time.Time
+}
+
+// Result says what was published.
+type Result struct {
+	Variant         string   `json:"variant"`
+	Arch            string   `json:"arch"`
+	Version         string   `json:"version"`
+	MaxVersion      string   `json:"max_version"`
+	MetadataVersion int64    `json:"metadata_version"`
+	Metadata        string   `json:"metadata"` // folder, below that of the repository
+	Targets         []Target `json:"targets"`
+}
+
+// Target is a published file.
+type Target struct {
+	Name   string `json:"name"`
+	Length int64  `json:"length"`
+	SHA256 string `json:"sha256"`
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`)
+
+// Publish adds the update to the repository. Errors: manifest.ErrVersion, manifest.ErrExists, ErrImages, ErrName and
+// those of tuf.OpenRepository; after any of them the repository is as it was.
+func Publish(ctx context.Context, cfg Config) (*Result, error) {
+	for what, name := range map[string]string{"variant": cfg.Variant, "arch": cfg.Arch} {
+		if !namePattern.MatchString(name) || name == "targets" {
+			return nil, fmt.Errorf("publishing: %s %q: %w", what, name, ErrName)
+		}
+	}
+	version, err := manifest.ParseVersion(cfg.Version)
+	if err != nil {
+		return nil, fmt.Errorf("publishing: version %w", err)
+	}
+	update := manifest.Update{Variant: cfg.Variant, Arch: cfg.Arch, Version: version, Waves: cfg.Waves}
+	var sources []tuf.Source
+	for _, image := range []struct {
+		part slot.Part
+		name *string
+	}{
+		{slot.Root, &update.Images.Root}, {slot.Boot, &update.Images.Boot}, {slot.Hash, &update.Images.Hash},
+	} {
+		*image.name = osimage.TargetName(cfg.Variant, cfg.Arch, cfg.Version, image.part)
+		file := filepath.Join(cfg.Images, *image.name)
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("publishing: %w: no file %s", ErrImages, file)
+		}
+		sources = append(sources, tuf.Source{Name: *image.name, Path: file})
+	}
+
+	repo, err := tuf.OpenRepository(tuf.RepositoryConfig{Dir: cfg.Dir, KeysDir: cfg.KeysDir, Now: cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	defer repo.Close()
+	part := path.Join(cfg.Variant, cfg.Arch)
+	m, err := load(repo, part)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Add(update, cfg.MaxVersion); err != nil {
+		return nil, fmt.Errorf("publishing: %w", err)
+	}
+	data, err := m.JSON()
+	if err != nil {
+		return nil, fmt.Errorf("publishing: %w", err)
+	}
+	published, err := repo.Publish(ctx, part, append(sources, tuf.Source{Name: manifest.TargetName, Data: data}))
+	if err != nil {
+		return nil, err
+	}
+	result := &Result{
+		Variant: cfg.Variant, Arch: cfg.Arch, Version: version.String(),
+		MaxVersion:      m.Find(cfg.Variant, cfg.Arch, version).MaxVersion.String(),
+		MetadataVersion: published.Version, Metadata: part,
+	}
+	for _, t := range published.Targets {
+		result.Targets = append(result.Targets, Target{t.Name, t.Length, fmt.Sprintf("%x", t.SHA256)})
+	}
+	return result, nil
+}
+
+// load reads the manifest that is published now; a part without one starts with an empty one.
+func load(repo *tuf.Repository, part string) (*manifest.Manifest, error) {
+	data, err := repo.ReadTarget(part, manifest.TargetName)
+	if errors.Is(err, tuf.ErrAbsent) {
+		return &manifest.Manifest{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Parse(data)
+}
