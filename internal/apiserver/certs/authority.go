@@ -180,6 +180,19 @@ func contains(list []*x509.Certificate, c *x509.Certificate) bool {
 	return false
 }
 
+// sameSet reports whether a and b hold the same certificates; neither repeats any.
+func sameSet(a, b []*x509.Certificate) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, c := range a {
+		if !contains(b, c) {
+			return false
+		}
+	}
+	return true
+}
+
 func encodeBundle(certs []*x509.Certificate) []byte {
 	var b bytes.Buffer
 	for _, c := range certs {

@@ -9,7 +9,6 @@
 package certs
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -199,14 +198,14 @@ func (m *Manager) publish(ctx context.Context, ca *authority) error {
 			m.cfg.Log.Warn("replacing an unreadable CA bundle", "secret", BundleSecret, "error", err)
 			published = nil
 		}
-		bundle := encodeBundle(merge(ca.bundle, published, m.cfg.Now()))
-		if bytes.Equal(bundle, secret.Data[keyBundle]) {
+		all := merge(ca.bundle, published, m.cfg.Now())
+		if sameSet(all, published) { // in any order: replicas must not rewrite each other's
 			return nil
 		}
 		if secret.Data == nil {
 			secret.Data = map[string][]byte{}
 		}
-		secret.Data[keyBundle] = bundle
+		secret.Data[keyBundle] = encodeBundle(all)
 		// Update carries the resource version: of two replicas that add at once neither loses.
 		_, err = m.cfg.Secrets.Update(ctx, secret, metav1.UpdateOptions{})
 		if err == nil {

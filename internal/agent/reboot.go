@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+
+	"github.com/drydock-os/drydock/internal/agentapi"
+	"github.com/drydock-os/drydock/internal/hostapi"
+)
+
+// reboot boots the wanted version, or, if it runs already, puts the node back into service and reports that.
+func (a *Agent) reboot(ctx context.Context, spec agentapi.Spec, status agentapi.Status) error {
+	version := spec.WantedVersion()
+	os, err := a.os(ctx)
+	if err != nil {
+		return a.fail(ctx, status, err)
+	}
+	if os.VersionID == version {
+		if err := a.release(ctx); err != nil {
+			return err
+		}
+		return a.reached(ctx, status, spec.State, "running "+version)
+	}
+	// The status tells under which boot the update was staged. Another boot, and still the old version: the
+	// boot loader tried the new slot and gave it up. One drain per attempt is enough.
+	if before, now := status.BootID, a.bootID(os); status.CurrentState == agentapi.StagedAndPerformedUpdate && before != "" && now != "" && before != now {
+		return a.fail(ctx, status, fmt.Errorf("the node fell back: it was to boot %s and came back with %s", version, os.VersionID))
+	}
+	if err := a.armed(ctx, version); err != nil {
+		return a.fail(ctx, status, fmt.Errorf("before the drain: %w", err))
+	}
+	if err := a.empty(ctx, version); err != nil {
+		return a.fail(ctx, status, err)
+	}
+	if err := a.armed(ctx, version); err != nil {
+		return a.fail(ctx, status, fmt.Errorf("after the drain: %w", err))
+	}
+	a.say(ctx, "rebooting into "+version)
+	if !a.inbox.commit(ctx) {
+		return nil // the controller changed its mind at the last moment
+	}
+	return a.fail(ctx, status, a.goDown(ctx, version))
+}
+
+// armed returns nil if the host boots the version next.
+func (a *Agent) armed(ctx context.Context, version string) error {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.StageTimeout) // somebody's command may be under way
+	defer cancel()
+	status, err := a.updateStatus(ctx)
+	switch {
+	case errors.Is(err, hostapi.ErrNotFound):
+		return fmt.Errorf("the host has nothing ready to boot: it was asked nothing since its last boot")
+	case err != nil:
+		return fmt.Errorf("reading the host's update status: %w", err)
+	case status.UpdateState != hostapi.StateReady:
+		return fmt.Errorf("the host has nothing ready to boot: its update state is %s", status.UpdateState)
+	case !holds(status, version):
+		return fmt.Errorf("the host would boot %s", staged(status))
+	}
+	return nil
+}
+
+// empty takes the node out of load balancers if asked to, cordons and drains it.
+func (a *Agent) empty(ctx context.Context, version string) error {
+	a.tidy = false
+	if a.cfg.LBWait > 0 {
+		if err := a.cfg.Cluster.ExcludeFromLB(ctx); err != nil {
+			return fmt.Errorf("leaving load balancers: %w", err)
+		}
+		a.say(ctx, "leaving load balancers for "+version)
+		if err := agentapi.Wait(ctx, a.cfg.LBWait); err != nil {
+			return err
+		}
+	}
+	a.say(ctx, "draining for "+version)
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.DrainTimeout)
+	defer cancel()
+	var pause agentapi.Backoff
+	for first := true; ; first = false {
+		err := a.cfg.Cluster.CordonAndDrain(ctx)
+		if err == nil {
+			a.log.Info("node drained", "took", time.Since(begun).Round(time.Millisecond))
+			return nil
+		}
+		if !agentapi.Temporary(err) {
+			return fmt.Errorf("draining: %w", err)
+		}
+		if first {
+			a.log.Warn("drain was cut, trying again", "error", err)
+		}
+		if agentapi.Wait(ctx, pause.Next()) != nil {
+			return fmt.Errorf("draining: %w", err)
+		}
+	}
+}
+
+// goDown asks for the reboot and waits for the end of this process. It returns only when that does not come.
+// The caller has committed to it: from the request on nothing calls it off.
+func (a *Agent) goDown(ctx context.Context, version string) error {
+	if err := a.cfg.Host.Reboot(ctx); err != nil && !cut(err) {
+		return fmt.Errorf("rebooting: %w", err)
+	}
+	a.log.Info("reboot requested, waiting for the end", "into", version)
+	if agentapi.Wait(ctx, a.cfg.RebootTimeout) != nil {
+		return nil
+	}
+	return fmt.Errorf("rebooting: the host is still up %v after it was asked to reboot", a.cfg.RebootTimeout)
+}
+
+// cut reports whether the connection ended in the middle of a request, as a host that goes down does to it.
+func cut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package agent
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/drydock-os/drydock/internal/agentapi"
+	"github.com/drydock-os/drydock/internal/hostapi"
+)
+
+const (
+	// maxText bounds the texts in a status, in bytes.
+	maxText = 1024
+	// sayTimeout bounds a message about what is going on: a hint for people must not hold up the work.
+	sayTimeout = 3 * time.Second
+)
+
+// put makes s the status to report and tries to write it. A status that could not be written is kept and
+// written before anything else happens, so that no step is repeated because its report got lost.
+func (a *Agent) put(ctx context.Context, s agentapi.Status) error {
+	s.Message, s.LastError = clip(s.Message), clip(s.LastError)
+	if v := a.inbox.look(); v.Status != nil && v.Status.Equal(s) {
+		return nil
+	}
+	a.pending = &s
+	return a.write(ctx)
+}
+
+// write writes the pending status.
+func (a *Agent) write(ctx context.Context) error {
+	s := *a.pending
+	revision, err := a.cfg.Cluster.PutStatus(ctx, s)
+	if agentapi.Code(err) == http.StatusNotFound {
+		a.pending = nil
+		a.inbox.gone()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.pending = nil
+	a.inbox.wrote(s, revision)
+	a.log.Info("status reported", "state", s.CurrentState, "version", s.CurrentVersion, "target", s.TargetVersion, "message", s.Message)
+	return nil
+}
+
+// say changes nothing but the message, once and without insisting.
+func (a *Agent) say(ctx context.Context, message string) {
+	v := a.inbox.look()
+	if v.Status == nil {
+		return
+	}
+	s := *v.Status
+	s.Message = clip(message)
+	if s.Equal(*v.Status) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sayTimeout)
+	defer cancel()
+	revision, err := a.cfg.Cluster.PutStatus(ctx, s)
+	if err != nil {
+		a.log.Debug("message not reported", "message", message, "error", err)
+		return
+	}
+	a.inbox.wrote(s, revision)
+}
+
+// introduce reports for the first time.
+func (a *Agent) introduce(ctx context.Context) error {
+	os, err := a.cfg.Host.OS(ctx)
+	if err != nil {
+		return err
+	}
+	return a.put(ctx, a.facts(agentapi.Status{TargetVersion: os.VersionID, CurrentState: agentapi.Idle}, os))
+}
+
+// reached reports that the wanted state is there.
+func (a *Agent) reached(ctx context.Context, s agentapi.Status, state agentapi.State, message string) error {
+	os, err := a.cfg.Host.OS(ctx)
+	if err != nil {
+		return err
+	}
+	s = a.facts(s, os)
+	s.CurrentState, s.Message = state, message
+	return a.put(ctx, s)
+}
+
+// fail reports that this attempt is over and why. It returns an error only if the report could not be written.
+func (a *Agent) fail(ctx context.Context, s agentapi.Status, cause error) error {
+	if ctx.Err() != nil {
+		return nil // stopped from outside: nothing failed
+	}
+	a.log.Error("attempt failed", "state", s.CurrentState, "error", cause)
+	if os, err := a.cfg.Host.OS(ctx); err == nil {
+		s = a.facts(s, os)
+	}
+	if s.CrashCount < math.MaxUint32 {
+		s.CrashCount++
+	}
+	now := time.Now().UTC().Format(time.RFC3339Nano)
+	s.StateTransitionFailureTimestamp = &now
+	s.CurrentState = agentapi.ErrorReset
+	s.Message = "failed: " + cause.Error()
+	s.LastError = cause.Error()
+	return a.put(ctx, s)
+}
+
+// facts fills in what the running system says of itself.
+func (a *Agent) facts(s agentapi.Status, os hostapi.OS) agentapi.Status {
+	s.CurrentVersion = os.VersionID
+	s.Slot = os.Slot
+	s.BootID = a.bootID(os)
+	return s
+}
+
+func (a *Agent) bootID(os hostapi.OS) string {
+	if os.BootID != "" {
+		return os.BootID
+	}
+	return a.cfg.BootID
+}
+
+// clip cuts a text to what a status may hold, at a character.
+func clip(s string) string {
+	s = strings.ToValidUTF8(strings.TrimSpace(s), "?")
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText-3], "") + "..."
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/drydock-os/drydock/internal/agentapi"
+	"github.com/drydock-os/drydock/internal/hostapi"
+)
+
+const (
+	// maxSteps bounds a staging that goes in circles, because somebody else commands the same host.
+	maxSteps = 12
+	// checkTimeout bounds one look for updates: a few small files from the repository.
+	checkTimeout = 10 * time.Minute
+	// hostTimeout bounds the wait for a host API that does not answer, for instance because it restarts.
+	hostTimeout = 30 * time.Second
+)
+
+// check looks for updates when it is time to, and reports what it found. A look that failed is part of the
+// message, the node stays Idle. It returns the time until the next look.
+func (a *Agent) check(ctx context.Context, status agentapi.Status) (time.Duration, error) {
+	if wait := time.Until(a.nextCheck); wait > 0 {
+		return wait, nil
+	}
+	target, os, err := a.look(ctx)
+	if ctx.Err() != nil {
+		return 0, nil // something more important came; look again later
+	}
+	a.nextCheck = time.Now().Add(jitter(a.cfg.CheckInterval))
+	if err != nil {
+		a.log.Warn("looking for updates failed", "error", err)
+		status.Message = "update check failed: " + err.Error()
+	} else {
+		status = a.facts(status, os)
+		status.TargetVersion, status.Message = target, ""
+		if target != os.VersionID {
+			status.Message = target + " is available"
+		}
+	}
+	return 0, a.put(ctx, status)
+}
+
+// look asks the host for the version it would update to, the running one if there is none.
+func (a *Agent) look(ctx context.Context) (string, hostapi.OS, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	os, err := a.os(ctx)
+	if err != nil {
+		return "", os, err
+	}
+	var status hostapi.UpdateStatus
+	for range maxSteps { // as often as somebody else's command is under way
+		status, err = a.command(ctx, hostapi.CommandRefresh, a.cfg.Host.Refresh)
+		if !errors.Is(err, hostapi.ErrBusy) {
+			break
+		}
+	}
+	if err != nil {
+		return "", os, err
+	}
+	if status.ChosenUpdate == nil {
+		return os.VersionID, os, nil
+	}
+	return status.ChosenUpdate.Version, os, nil
+}
+
+// stage returns when the host boots the wanted version next. It begins with what the host has already: a
+// command under way is waited for, an image that is staged or armed is used.
+func (a *Agent) stage(ctx context.Context, version string) error {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.StageTimeout)
+	defer cancel()
+	os, err := a.os(ctx)
+	if err != nil {
+		return err
+	}
+	if os.VersionID == version {
+		return nil // it runs already: somebody else updated the node
+	}
+	refreshed := false
+	for range maxSteps {
+		status, err := a.updateStatus(ctx)
+		switch {
+		case errors.Is(err, hostapi.ErrNotFound): // nothing was asked since the boot
+			status.UpdateState = hostapi.StateIdle
+		case err != nil:
+			return fmt.Errorf("reading the host's update status: %w", err)
+		}
+		switch {
+		case status.UpdateState == hostapi.StateReady && holds(status, version):
+			return nil
+		case status.UpdateState == hostapi.StateReady: // armed by somebody else, with something else
+			_, err = a.command(ctx, hostapi.CommandDeactivate, a.cfg.Host.Deactivate)
+		case status.UpdateState == hostapi.StateStaged && holds(status, version):
+			_, err = a.command(ctx, hostapi.CommandActivate, a.cfg.Host.Activate)
+		case status.UpdateState != hostapi.StateIdle && chosen(status) == version:
+			err = a.prepare(ctx, version)
+		case !refreshed:
+			refreshed = true
+			_, err = a.command(ctx, hostapi.CommandRefresh, a.cfg.Host.Refresh)
+		case chosen(status) == "":
+			return fmt.Errorf("the host finds no update to %s now (withdrawn, or held back by its wave or version lock)", version)
+		default:
+			return fmt.Errorf("the host would install %s", chosen(status))
+		}
+		if err != nil && !errors.Is(err, hostapi.ErrBusy) {
+			return err
+		}
+	}
+	return fmt.Errorf("the host did not get ready in %d steps; does somebody else command it?", maxSteps)
+}
+
+// prepare downloads the chosen update and checks that it was the wanted one: the choice may have moved.
+func (a *Agent) prepare(ctx context.Context, version string) error {
+	status, err := a.command(ctx, hostapi.CommandPrepare, func(ctx context.Context) error {
+		err := a.cfg.Host.Prepare(ctx)
+		if err == nil {
+			a.say(ctx, "downloading "+version) // while the host is at it
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if status.UpdateState != hostapi.StateStaged || !holds(status, version) {
+		return fmt.Errorf("the host prepared something else: state %s, image %s", status.UpdateState, staged(status))
+	}
+	return nil
+}
+
+// command runs one update command to its end and returns the status after it. It succeeds only if the last
+// command of the host is this one and ended well. hostapi.ErrBusy means that another command was running,
+// and that it has ended.
+func (a *Agent) command(ctx context.Context, name hostapi.Command, start func(context.Context) error) (hostapi.UpdateStatus, error) {
+	begun := time.Now()
+	startErr := start(ctx)
+	if startErr != nil && !errors.Is(startErr, hostapi.ErrBusy) {
+		return hostapi.UpdateStatus{}, startErr
+	}
+	status, err := a.updateStatus(ctx)
+	if startErr != nil { // busy
+		return status, startErr
+	}
+	if err != nil {
+		return status, fmt.Errorf("waiting for %s: %w", name, err)
+	}
+	last := status.MostRecentCommand
+	if last == nil || last.Type != name {
+		return status, fmt.Errorf("%s left no result, does somebody else command this host?", name)
+	}
+	if last.Status != hostapi.StatusSuccess {
+		text := strings.TrimSpace(last.Stderr)
+		if text == "" {
+			text = fmt.Sprintf("exit status %d", last.ExitStatus)
+		}
+		return status, fmt.Errorf("%s failed on the host: %s", name, text)
+	}
+	a.log.Info("host command done", "command", name, "state", status.UpdateState, "took", time.Since(begun).Round(time.Millisecond))
+	return status, nil
+}
+
+// os reads what runs.
+func (a *Agent) os(ctx context.Context) (hostapi.OS, error) {
+	os, err := ask(ctx, a.cfg.Host.OS)
+	if err != nil {
+		return os, fmt.Errorf("reading what the host runs: %w", err)
+	}
+	return os, nil
+}
+
+// updateStatus reads the host's update status when no command runs any more.
+func (a *Agent) updateStatus(ctx context.Context) (hostapi.UpdateStatus, error) {
+	return ask(ctx, a.cfg.Host.WaitUpdateStatus)
+}
+
+// ask repeats a question that changes nothing while the host's API is not there, for at most hostTimeout in a
+// row: it may be starting. What the API answers is final.
+func ask[T any](ctx context.Context, question func(context.Context) (T, error)) (T, error) {
+	var pause agentapi.Backoff
+	for patience := hostTimeout; ; {
+		answer, err := question(ctx)
+		if _, answered := errors.AsType[*hostapi.StatusError](err); err == nil || answered || patience <= 0 {
+			return answer, err
+		}
+		d := pause.Next()
+		patience -= d
+		if agentapi.Wait(ctx, d) != nil {
+			return answer, err
+		}
+	}
+}
+
+// chosen returns the version the host would install, "" for none.
+func chosen(s hostapi.UpdateStatus) string {
+	if s.ChosenUpdate == nil {
+		return ""
+	}
+	return s.ChosenUpdate.Version
+}
+
+// staged names the image in the idle slot.
+func staged(s hostapi.UpdateStatus) string {
+	if s.StagingPartition == nil || s.StagingPartition.Image.Version == "" {
+		return "unknown"
+	}
+	return s.StagingPartition.Image.Version
+}
+
+// holds reports whether the idle slot holds the version.
+func holds(s hostapi.UpdateStatus, version string) bool { return staged(s) == version }
