@@ -56,6 +56,7 @@ var roles = []struct {
 	command func(process) *cobra.Command
 }{
 	{"controller", controllerCommand},
+	{"apiserver", apiServerCommand},
 }
 
 func newRoot(p process) *cobra.Command {
