@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+// Command hostd holds the daemons and tools of the host.
+//
+// Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/drydock-os/drydock/internal/cli"
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot(stdout, stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return cli.ExitOK
+	}
+	return cli.PrintError(stderr, "hostd", err)
+}
+
+// newRoot lists the commands; each file of this package makes one of them.
+func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "hostd",
+		Short: "Daemons and tools of a Drydock host",
+		Long: `Daemons and tools of a Drydock host.
+
+Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`,
+		Args:          noArguments,
+		RunE:          func(c *cobra.Command, _ []string) error { return withUsage(c, cli.Usagef("no command given")) },
+		SilenceErrors: true, // run prints them, once
+		SilenceUsage:  true,
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(newServeCmd(stdout))
+	return root
+}
+
+// noArguments refuses words that are neither commands nor flags.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return withUsage(c, cli.Usagef("unexpected argument %q", args[0]))
+	}
+	return nil
+}
+
+// withUsage marks err as a mistake on the command line of c and says where to look.
+func withUsage(c *cobra.Command, err error) error {
+	return cli.WithHint(cli.Usage(err), "see '%s --help'", c.CommandPath())
+}

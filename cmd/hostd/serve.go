@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/hostd"
+	"github.com/drydock-os/drydock/internal/hostd/system"
+)
+
+func newServeCmd(stdout io.Writer) *cobra.Command {
+	cfg := hostd.Config{}
+	var format, level string
+	c := &cobra.Command{
+		Use:   "serve --disk FILE|DEVICE",
+		Short: "Serve the host API and run updates",
+		Long: `Serve the host API on a Unix socket, run updates, and mark the boot successful once the
+API answers. The running system is the slot that the kernel command line names
+(drydock.boot_uuid=<PARTUUID of the booted boot partition>); update settings are read from
+/etc/updog.toml. Stops cleanly on SIGTERM and SIGINT.`,
+		Example: "  hostd serve --disk /dev/nvme0n1 --socket-gid 274",
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, err := newLog(stdout, format, level)
+			if err != nil {
+				return withUsage(c, err)
+			}
+			if cfg.Disk == "" {
+				return withUsage(c, cli.Usagef("the flag --disk is required"))
+			}
+			cfg.Log = log
+			// The service manager's socket is for this process, not for programs it starts.
+			cfg.NotifySocket = os.Getenv("NOTIFY_SOCKET")
+			if err := os.Unsetenv("NOTIFY_SOCKET"); err != nil {
+				return err
+			}
+			d, err := hostd.New(cfg)
+			if errors.Is(err, system.ErrNoBootSlot) {
+				err = cli.WithHint(err, "the boot loader must name the booted boot partition; see %s/proc/cmdline", cfg.Root)
+			}
+			if err != nil {
+				return err
+			}
+			err = d.Run(c.Context())
+			if errors.Is(err, hostd.ErrRunning) {
+				err = cli.WithHint(err, "stop it first, or serve another socket with --socket-path")
+			}
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&cfg.Root, "root", "/", "`folder` below which the files of the host are")
+	f.StringVar(&cfg.Disk, "disk", "", "system disk: device or image `file` (required)")
+	f.StringVar(&cfg.SocketPath, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
+	f.IntVar(&cfg.SocketGID, "socket-gid", -1, "numeric `group` that may use the socket (default: that of the process)")
+	f.StringVar(&cfg.RebootProgram, "reboot-program", "/usr/bin/systemctl", "`program` called with 'reboot --check-inhibitors=yes'")
+	f.StringVar(&format, "log-format", "text", "`form` of the log on stdout: text or json")
+	f.StringVar(&level, "log-level", "info", "least `level` to log: debug, info, warn or error")
+	return c
+}
+
+func newLog(w io.Writer, format, level string) (*slog.Logger, error) {
+	o := &slog.HandlerOptions{}
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, cli.Usagef("--log-level %q: want debug, info, warn or error", level)
+	}
+	o.Level = l
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, cli.Usagef("--log-format %q: want text or json", format)
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package engine
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/pierrec/lz4/v4"
+
+	"github.com/drydock-os/drydock/internal/gpt"
+	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/osimage"
+	"github.com/drydock-os/drydock/internal/slot"
+	"github.com/drydock-os/drydock/internal/tuf"
+)
+
+// copyBuffer is the unit of reading back, in bytes.
+const copyBuffer = 256 << 10
+
+// staged says what a prepare has written to the idle slot. It is durable before the slot is marked valid, so a valid
+// slot always holds what it says.
+type staged struct {
+	Slot  string        `json:"slot"`
+	Image hostapi.Image `json:"image"`
+	Parts []stagedPart  `json:"parts"`
+}
+
+type stagedPart struct {
+	Part         string `json:"part"`
+	UUID         string `json:"uuid"` // of the partition
+	Target       string `json:"target"`
+	TargetSHA256 string `json:"target_sha256"` // as signed
+	Length       int64  `json:"length"`        // in the partition
+	SHA256       string `json:"sha256"`        // in the partition
+}
+
+// source is one part of an update, as it was signed.
+type source struct {
+	part   slot.Part
+	target tuf.Target
+}
+
+// loadStaged returns nil when nothing is known about the idle slot.
+func (e *Engine) loadStaged() (*staged, error) {
+	s := &staged{}
+	if found, err := readJSON(e.path(stagedPath), s); err != nil || !found {
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare writes the chosen update to the idle slot. On failure that slot cannot boot; the running one is never
+// touched.
+func (e *Engine) prepare(ctx context.Context, chosen hostapi.Image) error {
+	if err := e.cfg.Disk.View(e.checkActive); err != nil {
+		return err
+	}
+	o, err := e.consult(ctx)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	o.client.SetQuery("target", chosen.Version)
+	u, err := o.find(chosen)
+	if err != nil {
+		return err
+	}
+	// The order of writing is that of the original: root, boot, hash.
+	var sources []source
+	for _, s := range []struct {
+		part slot.Part
+		name string
+	}{{slot.Root, u.Images.Root}, {slot.Boot, u.Images.Boot}, {slot.Hash, u.Images.Hash}} {
+		target, err := o.client.Lookup(s.name)
+		if err != nil {
+			return fmt.Errorf("update %s: %w", chosen.Version, err)
+		}
+		sources = append(sources, source{s.part, target})
+	}
+	return e.cfg.Disk.Change(func(d *gpt.File, t *slot.Table) error {
+		if e.holds(ctx, d, t, chosen, sources) {
+			e.cfg.Log.Info("slot holds the update already", "slot", e.cfg.System.Slot.Other().String(), "version", chosen.Version)
+			return nil
+		}
+		return e.write(ctx, d, t, o.client, chosen, sources)
+	})
+}
+
+// checkActive refuses to give up the idle slot while the running one might still have to fall back to it.
+func (e *Engine) checkActive(_ *gpt.File, t *slot.Table) error {
+	active := e.cfg.System.Slot
+	if len(t.Slots()) < 2 {
+		return slot.ErrSingleSet
+	}
+	if !t.Flags(active).Successful {
+		return fmt.Errorf("slot %v must stay as it is until the boot of slot %v counts as successful: %w",
+			active.Other(), active, slot.ErrActiveNotGood)
+	}
+	return nil
+}
+
+// holds reports whether the idle slot holds this very update, by reading all of it.
+func (e *Engine) holds(ctx context.Context, d *gpt.File, t *slot.Table, chosen hostapi.Image, sources []source) bool {
+	idle := e.cfg.System.Slot.Other()
+	if f := t.Flags(idle); f.Tries == 0 || f.Priority != 0 || f.Successful {
+		return false
+	}
+	s, err := e.loadStaged()
+	if err != nil || s == nil || s.Image != chosen || s.Slot != idle.String() || len(s.Parts) != len(sources) {
+		return false
+	}
+	for _, src := range sources {
+		p := t.Partition(idle, src.part)
+		i := slices.IndexFunc(s.Parts, func(have stagedPart) bool {
+			return have.Part == src.part.String() && have.UUID == p.UUID.String() && have.Target == src.target.Name &&
+				have.TargetSHA256 == hex.EncodeToString(src.target.SHA256[:]) && have.Length <= p.Size()
+		})
+		if i < 0 || e.readBack(ctx, d, p, s.Parts[i]) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// write fills the idle slot. From clearing on, nothing in it can boot until all of it was verified.
+func (e *Engine) write(ctx context.Context, d *gpt.File, t *slot.Table, from *tuf.Client, chosen hostapi.Image, sources []source) error {
+	active := e.cfg.System.Slot
+	idle := active.Other()
+	if err := removeFile(e.path(stagedPath)); err != nil {
+		return fmt.Errorf("forgetting the staged image: %w", err)
+	}
+	if err := t.ClearInactive(active); err != nil {
+		return err
+	}
+	s := &staged{Slot: idle.String(), Image: chosen}
+	for _, src := range sources {
+		p := t.Partition(idle, src.part)
+		written, err := e.writePart(ctx, d, p, from, src)
+		if err != nil {
+			return err
+		}
+		if err := e.readBack(ctx, d, p, written); err != nil {
+			return err
+		}
+		s.Parts = append(s.Parts, written)
+	}
+	if err := verifySystem(ctx, d, t, idle, chosen); err != nil {
+		return err
+	}
+	if err := writeJSON(e.path(stagedPath), s); err != nil {
+		return fmt.Errorf("remembering the staged image: %w", err)
+	}
+	return t.MarkInactiveValid(active)
+}
+
+// writePart streams one target into its partition: download, verify, decompress, write, sync.
+func (e *Engine) writePart(ctx context.Context, d gpt.Disk, p gpt.Partition, from *tuf.Client, src source) (stagedPart, error) {
+	part := stagedPart{
+		Part: src.part.String(), UUID: p.UUID.String(),
+		Target: src.target.Name, TargetSHA256: hex.EncodeToString(src.target.SHA256[:]),
+	}
+	r, _, err := from.Open(ctx, src.target.Name)
+	if err != nil {
+		return part, fmt.Errorf("downloading %w", err)
+	}
+	defer r.Close()
+	frame := lz4.NewReader(r)
+	if err := frame.Apply(lz4.ConcurrencyOption(1)); err != nil { // more would only buy memory
+		return part, fmt.Errorf("decompressing %s: %w", src.target.Name, err)
+	}
+	digest := sha256.New()
+	w := &partitionWriter{disk: d, part: p}
+	_, unpackErr := io.Copy(io.MultiWriter(w, digest), frame)
+	if w.err != nil {
+		return part, fmt.Errorf("writing %s: %w", src.target.Name, w.err)
+	}
+	// The digest covers the whole target and speaks at its end, beyond what the decompressor reads. It also has the
+	// first word when decompression failed: then most likely the bytes are not those that were signed.
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return part, fmt.Errorf("downloading %w", err)
+	}
+	if unpackErr != nil {
+		return part, fmt.Errorf("decompressing %s: %w", src.target.Name, unpackErr)
+	}
+	if err := d.Sync(); err != nil {
+		return part, fmt.Errorf("writing %s: %w", src.target.Name, err)
+	}
+	part.Length, part.SHA256 = w.n, hex.EncodeToString(digest.Sum(nil))
+	return part, nil
+}
+
+// partitionWriter writes to a partition from its start and never beyond its end.
+type partitionWriter struct {
+	disk gpt.Disk
+	part gpt.Partition
+	n    int64
+	err  error // of writing, as opposed to reading what is to be written
+}
+
+func (w *partitionWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) > w.part.Size()-w.n {
+		w.err = fmt.Errorf("the image is larger than its partition %s of %d bytes", w.part.Name, w.part.Size())
+		return 0, w.err
+	}
+	n, err := w.disk.WriteAt(p, w.part.Offset()+w.n)
+	w.n += int64(n)
+	if err != nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// errReadBack means that the disk does not return what was written to it.
+var errReadBack = errors.New("the disk does not hold what was written to it")
+
+// readBack compares what the disk holds with what was written, past the cache where the system allows.
+func (e *Engine) readBack(ctx context.Context, d gpt.Disk, p gpt.Partition, want stagedPart) error {
+	e.cfg.Disk.Forget(p.Offset(), want.Length)
+	digest := sha256.New()
+	buf := make([]byte, copyBuffer)
+	section := io.NewSectionReader(d, p.Offset(), want.Length)
+	for {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("reading back %s: %w", p.Name, err)
+		}
+		n, err := section.Read(buf)
+		digest.Write(buf[:n])
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("reading back %s: %w", p.Name, err)
+		}
+	}
+	sum, err := hex.DecodeString(want.SHA256)
+	if err != nil || !bytes.Equal(digest.Sum(nil), sum) {
+		return fmt.Errorf("reading back %s: %w", p.Name, errReadBack)
+	}
+	return nil
+}
+
+// verifySystem checks that the parts make one system, and the one that was asked for.
+func verifySystem(ctx context.Context, d gpt.Disk, t *slot.Table, s slot.Slot, want hostapi.Image) error {
+	sys, err := osimage.OpenSlot(d, t, s)
+	if err != nil {
+		return fmt.Errorf("checking the new system: %w", err)
+	}
+	if r := sys.Release(); r.Version != want.Version || r.Variant != want.Variant {
+		return fmt.Errorf("checking the new system: it says to be %s %s, published was %s %s", r.Variant, r.Version, want.Variant, want.Version)
+	}
+	if err := sys.Verify(ctx); err != nil {
+		return fmt.Errorf("checking the new system: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+// Package hostd is the host daemon: it serves the host API on a Unix socket, runs updates, and tells the boot loader
+// when the system that booted has proved itself.
+//
+// Only one daemon serves a socket. It says that it is ready when the API answers, and the boot counts as successful
+// when all health checks pass; until then nothing is written to the idle slot, which may be the only good one.
+package hostd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/hostd/engine"
+	"github.com/drydock-os/drydock/internal/hostd/server"
+	"github.com/drydock-os/drydock/internal/hostd/system"
+)
+
+// Config holds everything the daemon needs. Fields are required unless they name a default.
+type Config struct {
+	Root          string // below which all files of the host are; default "/"
+	Disk          string // the system disk: device or image file, not below Root
+	SocketPath    string // below Root; default hostapi.DefaultSocket
+	SocketGID     int    // group of the socket; negative: that of the process
+	RebootProgram string // default /usr/bin/systemctl; not below Root
+	NotifySocket  string // of the service manager, from $NOTIFY_SOCKET; default: nobody is told
+
+	HTTP *http.Client     // for update repositories; default: one made by the update settings
+	Now  func() time.Time // default: time.Now
+	Log  *slog.Logger     // default: discard
+
+	Health []Check // must pass, after the daemon's own, for the boot to count as successful; default: none
+}
+
+// Daemon is one host daemon.
+type Daemon struct {
+	cfg    Config
+	disk   *system.Disk
+	system *system.Identity
+	engine *engine.Engine
+	socket string
+}
+
+// New checks cfg and identifies the running system. It listens to nothing and changes nothing yet.
+func New(cfg Config) (*Daemon, error) {
+	if cfg.Disk == "" {
+		return nil, errors.New("no disk given")
+	}
+	if cfg.Root == "" {
+		cfg.Root = "/"
+	}
+	if cfg.SocketPath == "" {
+		cfg.SocketPath = hostapi.DefaultSocket
+	}
+	if cfg.RebootProgram == "" {
+		cfg.RebootProgram = "/usr/bin/systemctl"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Daemon{cfg: cfg, disk: system.NewDisk(cfg.Disk), socket: filepath.Join(cfg.Root, cfg.SocketPath)}
+	var err error
+	if d.system, err = system.Identify(cfg.Root, d.disk); err != nil {
+		return nil, err
+	}
+	d.engine, err = engine.New(engine.Config{
+		Root: cfg.Root, System: d.system, Disk: d.disk, Now: cfg.Now, HTTP: cfg.HTTP, Log: cfg.Log,
+	})
+	return d, err
+}
+
+const (
+	// shutdownGrace is how long requests in flight may take once the daemon is asked to stop.
+	shutdownGrace = 2 * time.Second
+)
+
+// Run serves until ctx ends, then stops cleanly and returns nil. An update command that runs then is stopped too and
+// recorded as failed.
+func (d *Daemon) Run(ctx context.Context) error {
+	listener, err := listen(d.socket, d.cfg.SocketGID)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	if err := d.engine.Recover(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	parts.Go(func() { cancel(d.engine.Run(ctx)) })
+
+	requests, stopWaiting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWaiting()
+	api := &http.Server{
+		Handler:           server.New(server.Config{OS: d.os(), Updates: d.engine, Reboot: d.reboot, Log: d.cfg.Log}),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ErrorLog:          slog.NewLogLogger(d.cfg.Log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      hostapi.MaxWait + 30*time.Second, // status requests may wait as long as MaxWait
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	parts.Go(func() {
+		if err := api.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			cancel(fmt.Errorf("serving the API: %w", err))
+		}
+	})
+	parts.Go(func() { d.proveBoot(ctx) })
+
+	<-ctx.Done()
+	stopWaiting() // requests that wait for the end of a command need not wait any more
+	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer stop()
+	if err := api.Shutdown(grace); err != nil {
+		_ = api.Close() // the grace is over: nothing is owed to who is still connected
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// os is what the API says about the running system.
+func (d *Daemon) os() hostapi.OS {
+	r := d.system.Release
+	return hostapi.OS{
+		Arch: d.system.Arch, BuildID: r.BuildID, PrettyName: r.PrettyName, VariantID: r.Variant, VersionID: r.Version,
+		BootID: d.system.BootID, Slot: d.system.Slot.String(),
+	}
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+// Package server is the HTTP side of the host API: paths, codes and texts as package hostapi and its unmodified
+// clients know them.
+//
+// It decides nothing. Who may connect is decided by the socket's mode; what may be done, by the engine behind it.
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/hostd/engine"
+)
+
+// Updates runs update commands; *engine.Engine does.
+type Updates interface {
+	Start(hostapi.Command) error
+	Status() (*hostapi.UpdateStatus, error)
+	WaitStatus(context.Context) (*hostapi.UpdateStatus, error)
+}
+
+// Config holds everything the API serves from. All fields are required.
+type Config struct {
+	OS      hostapi.OS
+	Updates Updates
+	Reboot  func(context.Context) error // asks the host to reboot; returns when it agreed
+	Log     *slog.Logger
+}
+
+// New returns the handler of the host API.
+func New(cfg Config) http.Handler {
+	s := &server{cfg: cfg}
+	command := func(cmd hostapi.Command) handler {
+		return func(*http.Request) (any, error) { return nil, cfg.Updates.Start(cmd) }
+	}
+	s.routes = map[route]handler{
+		{http.MethodGet, hostapi.PathOS}:                func(*http.Request) (any, error) { return cfg.OS, nil },
+		{http.MethodGet, hostapi.PathUpdateStatus}:      s.status,
+		{http.MethodPost, hostapi.PathRefreshUpdates}:   command(hostapi.CommandRefresh),
+		{http.MethodPost, hostapi.PathPrepareUpdate}:    command(hostapi.CommandPrepare),
+		{http.MethodPost, hostapi.PathActivateUpdate}:   command(hostapi.CommandActivate),
+		{http.MethodPost, hostapi.PathDeactivateUpdate}: command(hostapi.CommandDeactivate),
+		{http.MethodPost, hostapi.PathReboot}:           s.reboot,
+	}
+	return s
+}
+
+// handler returns what to answer with: a value (200), nothing (204), or an error.
+type handler func(*http.Request) (any, error)
+
+// route is a method and a path. They are compared as they are: the original knows no redirects, no cleaning of paths,
+// and answers a wrong method like an unknown path.
+type route struct{ method, path string }
+
+type server struct {
+	cfg    Config
+	routes map[route]handler
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, ok := s.routes[route{r.Method, r.URL.Path}]
+	if !ok {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	if r.ContentLength > hostapi.MaxBody {
+		s.fail(w, r, &httpError{http.StatusRequestEntityTooLarge, fmt.Sprintf(
+			"JSON payload (%d bytes) is larger than allowed (limit: %d bytes).", r.ContentLength, hostapi.MaxBody)})
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, hostapi.MaxBody) // no route reads it, but it has to pass
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		s.fail(w, r, &httpError{http.StatusBadRequest, "Query deserialize error: " + err.Error()})
+		return
+	}
+	reply, err := h(r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	if reply == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	data, err := json.Marshal(reply)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(data) // the client is gone: nobody left to tell
+}
+
+// httpError is an answer with a code and text of its own.
+type httpError struct {
+	code int
+	text string
+}
+
+func (e *httpError) Error() string { return e.text }
+
+// answer maps an error to status and text. The texts of the original are what people and scripts know.
+func answer(err error) (int, string) {
+	if e, ok := errors.AsType[*httpError](err); ok {
+		return e.code, e.text
+	}
+	switch {
+	case errors.Is(err, engine.ErrBusy):
+		return http.StatusLocked, "Update lock held"
+	case errors.Is(err, engine.ErrNotAllowed):
+		return http.StatusConflict, "Update action not allowed according to update state"
+	case errors.Is(err, engine.ErrNoUpdate):
+		return http.StatusNotFound, "Previously chosen Update no longer exists"
+	case errors.Is(err, engine.ErrNothingStaged):
+		return http.StatusNotFound, "No update image applied to staging partition"
+	case errors.Is(err, engine.ErrNoStatus):
+		return http.StatusNotFound, "Update status is uninitialized, refresh-updates to initialize it"
+	}
+	return http.StatusInternalServerError, err.Error()
+}
+
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	code, text := answer(err)
+	if code >= http.StatusInternalServerError {
+		s.cfg.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	} else {
+		s.cfg.Log.Debug("request refused", "method", r.Method, "path", r.URL.Path, "status", code, "reason", text)
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(text)) // the client is gone: nobody left to tell
+}
+
+// status answers now, or, with the wait parameter, when no command runs.
+func (s *server) status(r *http.Request) (any, error) {
+	values, given := r.URL.Query()[hostapi.WaitParam]
+	if !given {
+		return locked(s.cfg.Updates.Status())
+	}
+	wait, err := time.ParseDuration(values[len(values)-1]) // of a repeated key the last one counts
+	if err != nil || wait < 0 {
+		return nil, &httpError{http.StatusBadRequest, "Query deserialize error: wait is not a duration such as 30s"}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), min(wait, hostapi.MaxWait))
+	defer cancel()
+	return locked(s.cfg.Updates.WaitStatus(ctx))
+}
+
+// locked gives the lock error of reading its own text.
+func locked(status *hostapi.UpdateStatus, err error) (any, error) {
+	if errors.Is(err, engine.ErrBusy) {
+		return nil, &httpError{http.StatusLocked, "Unable to obtain shared lock for reading update status: an update command is running"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return status, nil
+}
+
+func (s *server) reboot(r *http.Request) (any, error) {
+	s.cfg.Log.Info("reboot requested")
+	return nil, s.cfg.Reboot(r.Context())
+}
