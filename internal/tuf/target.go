@@ -63,6 +63,9 @@ func openTarget(ctx context.Context, f *fetcher, base *url.URL, file string, t T
 // connect makes sure there is a connection that goes on at r.read, trying several times.
 func (r *targetReader) connect() error {
 	for r.body == nil {
+		if r.tries >= maxTries && errors.Is(r.last, ErrDigest) {
+			return r.last // ends early again and again: that is all there is
+		}
 		if r.tries >= maxTries {
 			return fmt.Errorf("%s: giving up after %d tries: %w", r.target.Name, maxTries, r.last)
 		}
@@ -157,7 +160,7 @@ func (r *targetReader) Read(p []byte) (int, error) {
 			r.done = r.verify()
 		default:
 			if err == io.EOF {
-				err = fmt.Errorf("connection ended after %d of %d bytes", r.read, r.target.Length)
+				err = r.wrongLength(strconv.FormatInt(r.read, 10))
 			}
 			r.last = err
 			r.drop()
