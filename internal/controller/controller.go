@@ -126,7 +126,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	shutdown := shutdownTimeout
 	mgr, err := ctrl.NewManager(c.cfg.REST, ctrl.Options{
 		Scheme:                        newScheme(),
-		Logger:                        logr.FromSlogHandler(c.cfg.Log.Handler()),
+		Logger:                        logr.FromSlogHandler(libraryLog{c.cfg.Log.Handler(), ctx.Done()}),
 		Cache:                         cacheOptions(c.cfg.Namespace),
 		Metrics:                       metricsserver.Options{BindAddress: "0"}, // served by serveMetrics
 		HealthProbeBindAddress:        orNowhere(c.cfg.ProbeAddress),

@@ -184,7 +184,11 @@ func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m pl
 	if err != nil {
 		return fmt.Errorf("encoding spec of node %s: %w", m.Node, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.writeTimeout)
+	if ctx.Err() != nil {
+		return nil // stopping: whoever leads next decides anew
+	}
+	// A write that has begun is finished, so that its outcome is known before the Lease is given back.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.writeTimeout)
 	defer cancel()
 	written := &v2.BottlerocketShadow{}
 	written.Name, written.Namespace = brs.Name, brs.Namespace

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/plan"
+)
+
+const testNamespace = "test"
+
+// node is an opted-in node that is Ready.
+func node(name string) *corev1.Node {
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, UID: types.UID("uid-of-" + name),
+			Labels: map[string]string{v2.UpdaterInterfaceLabel: v2.UpdaterInterfaceVersion},
+		},
+		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}},
+	}
+}
+
+// shadow is that of an idle node which is offered an update.
+func shadow(nodeName string) *v2.BottlerocketShadow {
+	return &v2.BottlerocketShadow{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: testNamespace, Name: v2.ShadowName(nodeName), UID: types.UID("uid-of-shadow-" + nodeName),
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: nodeName, UID: types.UID("uid-of-" + nodeName)}},
+		},
+		Spec:   v2.BottlerocketShadowSpec{State: v2.Idle},
+		Status: &v2.BottlerocketShadowStatus{CurrentVersion: "1.20.0", TargetVersion: "1.21.0", CurrentState: v2.Idle},
+	}
+}
+
+// fixture is a reconciler on a pretended server, with a cache that can be made to lag.
+type fixture struct {
+	*reconciler
+	t      *testing.T
+	server client.WithWatch
+	events *events.FakeRecorder
+	// cached is what the cache shows of the shadows while it lags; nil while it does not.
+	cached *v2.BottlerocketShadowList
+	// onPatch runs instead of a patch when set; write carries it out.
+	onPatch func(name string, write func() error) error
+}
+
+func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixture {
+	t.Helper()
+	server := fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(objects...).
+		WithStatusSubresource(&v2.BottlerocketShadow{}).Build()
+	f := &fixture{t: t, server: server, events: events.NewFakeRecorder(100)}
+	cache := interceptor.NewClient(server, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if shadows, ok := list.(*v2.BottlerocketShadowList); ok && f.cached != nil {
+				f.cached.DeepCopyInto(shadows)
+				return nil
+			}
+			return c.List(ctx, list, opts...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			write := func() error { return c.Patch(ctx, obj, patch, opts...) }
+			if f.onPatch != nil {
+				return f.onPatch(obj.GetName(), write)
+			}
+			return write()
+		},
+	})
+	f.reconciler = &reconciler{
+		client: cache, live: server, recorder: f.events,
+		namespace: testNamespace, maxConcurrent: limit, writeTimeout: time.Second,
+		log: slog.New(slog.DiscardHandler), now: func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) },
+		moves: newMoveCounter(), uncertain: true,
+	}
+	return f
+}
+
+// lag freezes what the cache shows of the shadows.
+func (f *fixture) lag() {
+	f.t.Helper()
+	f.cached = &v2.BottlerocketShadowList{}
+	if err := f.server.List(f.t.Context(), f.cached); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// reconcile looks at the fleet and returns when it wants to look again.
+func (f *fixture) reconcile() time.Duration {
+	f.t.Helper()
+	res, err := f.Reconcile(f.t.Context(), fleet)
+	if err != nil {
+		f.t.Fatalf("reconciling: %v", err)
+	}
+	return res.RequeueAfter
+}
+
+// started returns the names of the nodes whose spec on the server asks for something.
+func (f *fixture) started() []string {
+	f.t.Helper()
+	var list v2.BottlerocketShadowList
+	if err := f.server.List(f.t.Context(), &list); err != nil {
+		f.t.Fatal(err)
+	}
+	names := []string{}
+	for i := range list.Items {
+		if list.Items[i].Spec.State != v2.Idle {
+			names = append(names, nodeNameOf(&list.Items[i]))
+		}
+	}
+	return names
+}
+
+// drainEvents returns the events so far.
+func (f *fixture) drainEvents() []string {
+	var got []string
+	for {
+		select {
+		case e := <-f.events.Events:
+			got = append(got, e)
+		default:
+			return got
+		}
+	}
+}
