@@ -13,10 +13,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/uuid"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/deploy"
@@ -72,6 +75,9 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	// The Kubernetes libraries log through process-wide loggers.
+	ctrllog.SetLogger(logr.FromSlogHandler(cfg.Log.Handler()))
+	klog.SetSlogLogger(cfg.Log)
 	now := time.Now()
 	l := &Lab{
 		cfg: cfg, began: now, display: newDisplay(cfg.Console, now),

@@ -28,10 +28,30 @@ type system struct {
 	tree string // the unpacked root image
 }
 
-// bootLoader does what the firmware and boot loader of a real machine do: it picks a slot by the rules
-// of the disk, checks the whole system in it, and hands over by the kernel's command line. A damaged
-// slot is passed over. The host's /run starts empty, as a tmpfs would.
+// bootAttempts bounds how often one power-on may start over. A slot that was never marked successful
+// loses a try each time and gives way to the other; a successful one whose root is damaged would
+// otherwise go round for ever, as it would on a real machine until a person comes.
+const bootAttempts = 4
+
+// errRootDamaged is what a kernel with dm-verity would reset the machine for.
+var errRootDamaged = errors.New("the root image does not match the hash in its boot image")
+
+// bootLoader does what the firmware, boot loader and kernel of a real machine do: it picks a slot by
+// the rules of the disk, passes over a damaged boot image, checks the root image and starts over when
+// that is damaged, and hands over by the kernel's command line. The host's /run starts empty, as a
+// tmpfs would.
 func (m *Machine) bootLoader(ctx context.Context, number int) (system, error) {
+	var err error
+	for range bootAttempts {
+		var sys system
+		if sys, err = m.tryBoot(ctx, number); err == nil || !errors.Is(err, errRootDamaged) {
+			return sys, err
+		}
+	}
+	return system{}, err
+}
+
+func (m *Machine) tryBoot(ctx context.Context, number int) (system, error) {
 	disk, err := gpt.OpenFile(m.Disk(), true)
 	if err != nil {
 		return system{}, err
@@ -41,19 +61,23 @@ func (m *Machine) bootLoader(ctx context.Context, number int) (system, error) {
 	if err != nil {
 		return system{}, err
 	}
+	refuse := func(s slot.Slot, why error) {
+		m.notify(Event{Kind: SlotRefused, Boot: Boot{Number: number, Slot: s}, Reason: why.Error()})
+	}
 	var image *osimage.System
 	chosen, err := table.BootIf(func(s slot.Slot) error {
 		var err error
-		if image, err = osimage.OpenSlot(disk, table, s); err == nil {
-			err = image.Verify(ctx)
-		}
-		if err != nil {
-			m.notify(Event{Kind: SlotRefused, Boot: Boot{Number: number, Slot: s}, Reason: err.Error()})
+		if image, err = osimage.OpenSlot(disk, table, s); err != nil {
+			refuse(s, err)
 		}
 		return err
 	})
 	if err != nil {
 		return system{}, err
+	}
+	if err := image.Verify(ctx); err != nil {
+		refuse(chosen, err)
+		return system{}, fmt.Errorf("slot %v: %w: %w", chosen, errRootDamaged, err)
 	}
 	tree, err := m.unpack(image)
 	if err != nil {

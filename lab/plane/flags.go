@@ -26,7 +26,8 @@ func (p *Plane) etcdArgs() []string {
 func (p *Plane) apiserverArgs() []string {
 	return []string{
 		"--etcd-servers=http://127.0.0.1:2379",
-		"--bind-address=0.0.0.0", "--secure-port=443",
+		// Only this address: Services of the cluster have port 443 on theirs.
+		"--bind-address=" + p.cfg.ServiceIP.String(), "--secure-port=443",
 		"--advertise-address=" + p.cfg.Address.String(),
 		"--service-cluster-ip-range=" + p.cfg.ServiceCIDR.String(),
 		"--client-ca-file=" + p.path("ca.crt"),
