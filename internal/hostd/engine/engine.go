@@ -131,7 +131,7 @@ func (e *Engine) startable(cmd hostapi.Command) (*hostapi.UpdateStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	refused := allowed(cmd, status)
+	refused := Allowed(cmd, status)
 	if err := writeJSON(e.path(statusPath), status); err != nil {
 		return nil, fmt.Errorf("writing update status: %w", err)
 	}
@@ -181,7 +181,7 @@ func (e *Engine) execute(ctx context.Context, j job) {
 	began := time.Now()
 	e.cfg.Log.Info("update command started", "command", string(j.command))
 	found, err := e.do(ctx, j.command, j.status)
-	advance(j.command, j.status, err == nil, found)
+	Advance(j.command, j.status, err == nil, found)
 	result := &hostapi.CommandResult{
 		Type: j.command, Status: hostapi.StatusSuccess,
 		Timestamp: e.cfg.Now().UTC().Format(timestampFormat),
@@ -223,7 +223,7 @@ func (e *Engine) record(s *hostapi.UpdateStatus) error {
 	return removeFile(e.path(runningPath))
 }
 
-func (e *Engine) do(ctx context.Context, cmd hostapi.Command, s *hostapi.UpdateStatus) (*offer, error) {
+func (e *Engine) do(ctx context.Context, cmd hostapi.Command, s *hostapi.UpdateStatus) (*Offer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, errors.New("the host daemon was stopped before the command began")
 	}

@@ -81,18 +81,18 @@ func (o *offered) load(ctx context.Context, e *Engine) error {
 }
 
 // refresh finds out what this host should move to.
-func (e *Engine) refresh(ctx context.Context) (*offer, error) {
+func (e *Engine) refresh(ctx context.Context) (*Offer, error) {
 	o, err := e.consult(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer o.close()
-	found := &offer{available: []string{}}
+	found := &Offer{Available: []string{}}
 	for _, u := range o.applicable {
-		found.available = append(found.available, u.Version.String())
+		found.Available = append(found.Available, u.Version.String())
 	}
 	if u := manifest.Choose(o.host, o.applicable); u != nil {
-		found.chosen = &hostapi.Image{Arch: u.Arch, Version: u.Version.String(), Variant: u.Variant}
+		found.Chosen = &hostapi.Image{Arch: u.Arch, Version: u.Version.String(), Variant: u.Variant}
 	}
 	return found, nil
 }

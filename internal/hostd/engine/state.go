@@ -28,8 +28,8 @@ var (
 	ErrNoStatus = errors.New("update status is uninitialized")
 )
 
-// allowed says whether a command may start in the present state.
-func allowed(cmd hostapi.Command, s *hostapi.UpdateStatus) error {
+// Allowed says whether a command may start in the present state.
+func Allowed(cmd hostapi.Command, s *hostapi.UpdateStatus) error {
 	state := s.UpdateState
 	switch cmd {
 	case hostapi.CommandRefresh:
@@ -58,19 +58,19 @@ func allowed(cmd hostapi.Command, s *hostapi.UpdateStatus) error {
 	return ErrNotAllowed
 }
 
-// offer is what a refresh found.
-type offer struct {
-	available []string
-	chosen    *hostapi.Image
+// Offer is what a refresh found.
+type Offer struct {
+	Available []string // versions, newest first; never nil
+	Chosen    *hostapi.Image
 }
 
-// advance moves the status after a command. On failure the state stays, except that a failed refresh forgets that an
+// Advance moves the status after a command. On failure the state stays, except that a failed refresh forgets that an
 // update was available: clients rely on it. What was known of the update is kept, for the next prepare.
-func advance(cmd hostapi.Command, s *hostapi.UpdateStatus, ok bool, found *offer) {
+func Advance(cmd hostapi.Command, s *hostapi.UpdateStatus, ok bool, found *Offer) {
 	switch {
 	case cmd == hostapi.CommandRefresh:
 		if ok {
-			s.AvailableUpdates, s.ChosenUpdate = found.available, found.chosen
+			s.AvailableUpdates, s.ChosenUpdate = found.Available, found.Chosen
 		}
 		if s.UpdateState == hostapi.StateIdle || s.UpdateState == hostapi.StateAvailable {
 			s.UpdateState = hostapi.StateIdle

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -73,6 +74,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ContentLength > hostapi.MaxBody {
+		// Most clients only look for the answer once they have sent everything.
+		_, _ = io.CopyN(io.Discard, r.Body, 4*hostapi.MaxBody)
 		s.fail(w, r, &httpError{http.StatusRequestEntityTooLarge, fmt.Sprintf(
 			"JSON payload (%d bytes) is larger than allowed (limit: %d bytes).", r.ContentLength, hostapi.MaxBody)})
 		return
