@@ -30,15 +30,13 @@ func newDownCmd() *cobra.Command {
 			removed, running := 0, 0
 			for _, e := range entries {
 				path := filepath.Join(base, e.Name())
-				lock, err := lockDir(path)
+				d, err := lockDir(path)
 				if err != nil {
 					fmt.Fprintf(out, "left alone: %v\n", err)
 					running++
 					continue
 				}
-				err = os.RemoveAll(path)
-				lock.Close()
-				if err != nil {
+				if err := d.release(); err != nil {
 					return fmt.Errorf("removing %s: %w", path, err)
 				}
 				fmt.Fprintf(out, "removed %s\n", path)

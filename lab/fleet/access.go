@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"text/tabwriter"
 
+	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/lab/sandbox"
 )
 
@@ -28,6 +29,8 @@ type Access struct {
 	RepositoryInside string       `json:"repository_inside"`
 	Dir              string       `json:"dir"`
 	Hosts            []HostAccess `json:"hosts"`
+
+	operator bool
 }
 
 // HostAccess is where the parts of one host are.
@@ -46,6 +49,7 @@ func (l *Lab) Open(ctx context.Context, kube, repo string) (*Access, error) {
 		Repository:       "http://" + repo + "/",
 		RepositoryInside: l.repo.url(),
 		Dir:              l.cfg.Dir,
+		operator:         !l.cfg.WithoutOperator,
 	}
 	for _, m := range l.machines {
 		a.Hosts = append(a.Hosts, HostAccess{
@@ -63,6 +67,9 @@ func (l *Lab) Open(ctx context.Context, kube, repo string) (*Access, error) {
 // Print writes the ways in for a person.
 func (a *Access) Print(w io.Writer) {
 	fmt.Fprintf(w, "\nkubeconfig: %s\n  try: kubectl --kubeconfig %s get nodes\n", a.Kubeconfig, a.Kubeconfig)
+	if a.operator {
+		fmt.Fprintf(w, "  roll: kubectl --kubeconfig %s label nodes --all %s=%s\n", a.Kubeconfig, brupopv2.UpdaterInterfaceLabel, brupopv2.UpdaterInterfaceVersion)
+	}
 	fmt.Fprintf(w, "repository: %s (the hosts use %s)\n", a.Repository, a.RepositoryInside)
 	fmt.Fprintf(w, "directory:  %s\n\n", a.Dir)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -75,9 +75,6 @@ func (l *Lab) Follow(ctx context.Context) error {
 	return nil
 }
 
-// OptIn labels all nodes, so that the operator takes them on.
-func (l *Lab) OptIn(ctx context.Context) error { return optIn(ctx, l.client, l.nodeNames()) }
-
 // measure adds what is measured outside of the watches.
 func (l *Lab) measure(r *Report, now time.Time) error {
 	first, last := l.tracker.span()

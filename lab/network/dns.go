@@ -37,9 +37,6 @@ type dnsServer struct {
 }
 
 func (n *Network) listenDNS(ctx context.Context) (*dnsServer, error) {
-	if err := n.AddAddress(n.cfg.DNS); err != nil {
-		return nil, err
-	}
 	at := netip.AddrPortFrom(n.cfg.DNS, 53).String()
 	var lc net.ListenConfig
 	packets, err := lc.ListenPacket(ctx, "udp4", at)
@@ -85,6 +82,9 @@ func (s *dnsServer) serveTCP(ctx context.Context, d directory) {
 			return
 		case err != nil:
 			s.log.Debug("accepting DNS client", "error", err)
+			if !wait(ctx, acceptPause) {
+				return
+			}
 			continue
 		}
 		slots <- struct{}{} // held for at most connIdle without progress of the client

@@ -6,8 +6,9 @@
 //
 // The process that uses it must already be inside that namespace (it configures whatever namespace it finds
 // itself in), hold CAP_NET_ADMIN and CAP_SYS_ADMIN there, and have brought up lo. Every pod gets a network
-// namespace of its own behind a bridge, so that two pods may listen on the same port. Service addresses live
-// on lo; a proxy in this process accepts their connections and splices them to a ready endpoint.
+// namespace of its own behind a bridge, so that two pods may listen on the same port. The whole range of
+// service addresses is local: a proxy in this process accepts connections and splices them to a ready endpoint,
+// and an address without a service refuses them at once.
 //
 // Nothing needs to be cleaned up: links, addresses and namespaces end with the process and its namespace.
 package network
@@ -98,11 +99,33 @@ func New(cfg Config) (*Network, error) {
 	if err := netlink.LinkSetUp(bridge); err != nil {
 		return nil, fmt.Errorf("bringing up bridge %s: %w", Bridge, err)
 	}
+	if err := n.routeServices(); err != nil {
+		return nil, err
+	}
 	return n, nil
 }
 
-// AddAddress makes a (a node's or a service's address) an address of this namespace, on lo. Adding it twice
-// is not an error.
+// routeServices makes every service address local, so that sockets can be bound to it without further ado.
+func (n *Network) routeServices() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("looking up lo: %w", err)
+	}
+	route := &netlink.Route{
+		LinkIndex: lo.Attrs().Index,
+		Dst:       ipNet(n.cfg.ServiceCIDR.Masked().Addr(), n.cfg.ServiceCIDR.Bits()).IPNet,
+		Type:      unix.RTN_LOCAL,
+		Table:     unix.RT_TABLE_LOCAL,
+		Scope:     netlink.SCOPE_HOST,
+	}
+	if err := netlink.RouteReplace(route); err != nil {
+		return fmt.Errorf("making service range %v local: %w", n.cfg.ServiceCIDR, err)
+	}
+	return nil
+}
+
+// AddAddress makes a, a node's address, one of this namespace, on lo. Adding it twice is not an error. Service
+// addresses need not be added.
 func (n *Network) AddAddress(a netip.Addr) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
@@ -110,19 +133,6 @@ func (n *Network) AddAddress(a netip.Addr) error {
 	}
 	if err := netlink.AddrReplace(lo, ipNet(a, a.BitLen())); err != nil {
 		return fmt.Errorf("adding %v to lo: %w", a, err)
-	}
-	return nil
-}
-
-// RemoveAddress takes back AddAddress. An address that is not there is not an error.
-func (n *Network) RemoveAddress(a netip.Addr) error {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("looking up lo: %w", err)
-	}
-	err = netlink.AddrDel(lo, ipNet(a, a.BitLen()))
-	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-		return fmt.Errorf("removing %v from lo: %w", a, err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -25,7 +26,6 @@ type proxy struct {
 	dir     directory
 	log     *slog.Logger
 	open    map[netip.AddrPort]*listener
-	addrs   map[netip.Addr]bool // service addresses on lo
 	conns   sync.WaitGroup
 }
 
@@ -39,7 +39,7 @@ type listener struct {
 }
 
 func newProxy(n *Network, d directory) *proxy {
-	return &proxy{network: n, dir: d, log: n.log, open: map[netip.AddrPort]*listener{}, addrs: map[netip.Addr]bool{}}
+	return &proxy{network: n, dir: d, log: n.log, open: map[netip.AddrPort]*listener{}}
 }
 
 // run follows the services until ctx ends.
@@ -64,24 +64,12 @@ func (p *proxy) sync(ctx context.Context) {
 			p.close(at, l)
 		}
 	}
-	used := map[netip.Addr]bool{}
-	for at := range want {
-		used[at.Addr()] = true
-	}
-	for a := range p.addrs {
-		if !used[a] {
-			if err := p.network.RemoveAddress(a); err != nil {
-				p.log.Warn("service address stays", "address", a, "error", err)
-			}
-			delete(p.addrs, a)
-		}
-	}
 	for at, target := range want {
 		if l, ok := p.open[at]; ok {
 			l.target.Store(&target)
 			continue
 		}
-		l, err := p.listen(ctx, at)
+		l, err := listen(ctx, at)
 		if err != nil {
 			p.log.Warn("service does not answer", "namespace", target.namespace, "service", target.service, "address", at, "error", err)
 			continue
@@ -118,11 +106,7 @@ func (p *proxy) wanted() map[netip.AddrPort]servicePort {
 	return want
 }
 
-func (p *proxy) listen(ctx context.Context, at netip.AddrPort) (*listener, error) {
-	if err := p.network.AddAddress(at.Addr()); err != nil {
-		return nil, err
-	}
-	p.addrs[at.Addr()] = true
+func listen(ctx context.Context, at netip.AddrPort) (*listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp4", at.String())
 	if err != nil {
@@ -152,9 +136,28 @@ func (p *proxy) accept(ctx context.Context, l *listener) {
 			return
 		case err != nil:
 			p.log.Warn("accepting service connection", "address", l.Addr(), "error", err)
+			if !wait(ctx, acceptPause) {
+				return
+			}
 			continue
 		}
 		p.conns.Go(func() { p.serve(ctx, l, c.(*net.TCPConn)) })
+	}
+}
+
+// acceptPause is how long a server that cannot accept, because the process has no descriptors left, waits for
+// connections to end.
+const acceptPause = 50 * time.Millisecond
+
+// wait returns false when ctx ended before d was over.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 
