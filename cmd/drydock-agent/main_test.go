@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package main
+
+import (
+	"bytes"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+func environment(pairs ...string) func(string) string {
+	m := map[string]string{"MY_NODE_NAME": "n1", "APISERVER_SERVICE_PORT": "443", "POD_NAMESPACE": "ns"}
+	for _, p := range pairs {
+		name, value, _ := strings.Cut(p, "=")
+		m[name] = value
+	}
+	return func(name string) string { return m[name] }
+}
+
+func TestSettings(t *testing.T) {
+	for _, tc := range []struct {
+		set  string
+		want string // part of the error, "" for none
+		wait time.Duration
+	}{
+		{"", "", 0},
+		{"MY_NODE_NAME=", "MY_NODE_NAME is not set", 0},
+		{"APISERVER_SERVICE_PORT=", "port from 1 to 65535", 0},
+		{"APISERVER_SERVICE_PORT=0", "port from 1 to 65535", 0},
+		{"APISERVER_SERVICE_PORT=70000", "port from 1 to 65535", 0},
+		{"EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC=0", "", 0},
+		{"EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC=90", "", 90 * time.Second},
+		{"EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC=3O", `"3O", but may only be a whole number of seconds`, 0},
+		{"EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC=-1", "whole number of seconds", 0},
+		{"LOGGING_FORMATTER=json", "", 0},
+		{"LOGGING_FORMATTER=xml", "LOGGING_FORMATTER", 0},
+		{"LOGGING_ANSI_ENABLED=True", "", 0},
+		{"LOGGING_ANSI_ENABLED=maybe", "LOGGING_ANSI_ENABLED", 0},
+		{"TRACING_FILTER_DIRECTIVE=anything[", "", 0},
+	} {
+		s, err := readSettings(environment(tc.set), io.Discard)
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: %v, want %q", tc.set, err, tc.want)
+		}
+		if err == nil && (s.lbWait != tc.wait || s.url != "https://brupop-apiserver.ns.svc:443") {
+			t.Errorf("%s: %+v", tc.set, s)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, tc := range []struct {
+		args string
+		code int
+		out  string
+		err  string
+	}{
+		{"-h", 0, "Usage: drydock-agent", ""},
+		{"--help", 0, "EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC", ""},
+		{"--version", 0, "drydock-agent ", ""},
+		{"--nonsense", 2, "", "drydock-agent: hint: run 'drydock-agent --help'"},
+		{"extra", 2, "", `unexpected argument "extra"`},
+	} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), []string{tc.args}, environment(), &out, &errs)
+		if code != tc.code || !strings.Contains(out.String(), tc.out) || !strings.Contains(errs.String(), tc.err) {
+			t.Errorf("%s: code %d, stdout %q, stderr %q", tc.args, code, out.String(), errs.String())
+		}
+	}
+	var errs bytes.Buffer
+	if code := run(t.Context(), nil, environment("MY_NODE_NAME="), io.Discard, &errs); code != 2 {
+		t.Errorf("without a node name: code %d, %s", code, errs.String())
+	}
+}
+
+// The agent runs on every node of a cluster: what it links, it costs everywhere.
+func TestTheAgentLinksNoKubernetes(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatalf("listing dependencies: %v", err)
+	}
+	const module = "github.com/drydock-os/drydock/"
+	for pkg := range strings.FieldsSeq(string(out)) {
+		first, _, _ := strings.Cut(pkg, "/")
+		if strings.Contains(first, ".") && !strings.HasPrefix(pkg, module) {
+			t.Errorf("links %s", pkg)
+		}
+	}
+}
