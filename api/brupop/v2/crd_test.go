@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package v2_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+
+	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+)
+
+// versionPattern is the pattern that semver.org suggests, as the original definition has it.
+const versionPattern = `^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$`
+
+var states = []string{"Idle", "StagedAndPerformedUpdate", "RebootedIntoUpdate", "MonitoringUpdate", "ErrorReset"}
+
+// definition reads the generated CustomResourceDefinition from the chart.
+func definition(t *testing.T) apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "..", "deploy", "charts", "bottlerocket-update-operator", "templates",
+		"brupop.bottlerocket.aws_bottlerocketshadows.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(data, &crd); err != nil {
+		t.Fatal(err)
+	}
+	return crd
+}
+
+func TestIdentityOfTheDefinition(t *testing.T) {
+	crd := definition(t)
+	want := apiextensionsv1.CustomResourceDefinitionNames{
+		Plural: "bottlerocketshadows", Singular: "bottlerocketshadow", Kind: "BottlerocketShadow", ListKind: "BottlerocketShadowList",
+		ShortNames: []string{"brs"}, // and no categories: an empty list made tools report drift
+	}
+	if diff := cmp.Diff(want, crd.Spec.Names); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+	if crd.Name != "bottlerocketshadows.brupop.bottlerocket.aws" || crd.Spec.Group != v2.GroupVersion.Group || crd.Spec.Scope != apiextensionsv1.NamespaceScoped {
+		t.Errorf("name %q, group %q, scope %q", crd.Name, crd.Spec.Group, crd.Spec.Scope)
+	}
+	if n := len(crd.Spec.Versions); n != 1 {
+		t.Fatalf("%d versions, want v2 alone", n)
+	}
+	v := crd.Spec.Versions[0]
+	if v.Name != "v2" || !v.Served || !v.Storage || v.Subresources == nil || v.Subresources.Status == nil {
+		t.Errorf("version %q served %v stored %v with subresources %v", v.Name, v.Served, v.Storage, v.Subresources)
+	}
+}
+
+func TestColumnsOfTheDefinition(t *testing.T) {
+	want := []apiextensionsv1.CustomResourceColumnDefinition{
+		{Name: "State", Type: "string", JSONPath: ".status.current_state"},
+		{Name: "Version", Type: "string", JSONPath: ".status.current_version"},
+		{Name: "Target State", Type: "string", JSONPath: ".spec.state"},
+		{Name: "Target Version", Type: "string", JSONPath: ".spec.version"},
+		{Name: "Crash Count", Type: "string", JSONPath: ".status.crash_count"},
+	}
+	if diff := cmp.Diff(want, definition(t).Spec.Versions[0].AdditionalPrinterColumns); diff != "" {
+		t.Errorf("columns (-want +got):\n%s", diff)
+	}
+}
+
+// field is what the contract fixes of one field.
+type field struct {
+	Type     string
+	Nullable bool
+	Pattern  string
+	Enum     []string
+	Format   string
+	Minimum  float64
+}
+
+func fieldsOf(t *testing.T, schema apiextensionsv1.JSONSchemaProps) map[string]field {
+	t.Helper()
+	fields := map[string]field{}
+	for name, p := range schema.Properties {
+		f := field{Type: p.Type, Nullable: p.Nullable, Pattern: p.Pattern, Format: p.Format, Minimum: -1}
+		if p.Minimum != nil {
+			f.Minimum = *p.Minimum
+		}
+		for _, e := range p.Enum {
+			var s string
+			if err := yaml.Unmarshal(e.Raw, &s); err != nil {
+				t.Fatal(err)
+			}
+			f.Enum = append(f.Enum, s)
+		}
+		fields[name] = f
+	}
+	return fields
+}
+
+func TestFieldsOfTheDefinition(t *testing.T) {
+	root := definition(t).Spec.Versions[0].Schema.OpenAPIV3Schema
+	spec, status := root.Properties["spec"], root.Properties["status"]
+	if root.Title != "BottlerocketShadow" || root.Type != "object" || spec.Nullable || !status.Nullable {
+		t.Errorf("title %q, type %q, spec nullable %v, status nullable %v", root.Title, root.Type, spec.Nullable, status.Nullable)
+	}
+	for name, got := range map[string][]string{"root": root.Required, "spec": spec.Required, "status": status.Required} {
+		want := map[string][]string{
+			"root":   {"spec"},
+			"spec":   {"state"},
+			"status": {"crash_count", "current_state", "current_version", "target_version"},
+		}[name]
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("required of %s (-want +got):\n%s", name, diff)
+		}
+	}
+	text := field{Type: "string", Minimum: -1}
+	nullText := field{Type: "string", Nullable: true, Minimum: -1}
+	state := field{Type: "string", Enum: states, Minimum: -1}
+	version := field{Type: "string", Pattern: versionPattern, Minimum: -1}
+	nullVersion := field{Type: "string", Pattern: versionPattern, Nullable: true, Minimum: -1}
+	wantSpec := map[string]field{"state": state, "state_transition_timestamp": nullText, "version": nullVersion}
+	if diff := cmp.Diff(wantSpec, fieldsOf(t, spec)); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+	wantStatus := map[string]field{
+		"current_version": version, "target_version": version, "current_state": state,
+		"crash_count":                        {Type: "integer", Format: "uint32"},
+		"state_transition_failure_timestamp": nullText,
+		"message":                            text, "last_error": text, "slot": text, "boot_id": text, // additions
+	}
+	if diff := cmp.Diff(wantStatus, fieldsOf(t, status)); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+func TestThePatternTakesVersions(t *testing.T) {
+	re := regexp.MustCompile(versionPattern)
+	for s, want := range map[string]bool{"1.20.0": true, "1.21.0-rc.1+build": true, "v1.20.0": false, "1.20": false, "": false} {
+		if re.MatchString(s) != want {
+			t.Errorf("%q: matches %v, want %v", s, !want, want)
+		}
+	}
+}
