@@ -5,12 +5,12 @@ package tuf
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -74,7 +74,9 @@ func pauseBefore(ctx context.Context, try int) error {
 	for range try - 2 {
 		pause = min(pause*3/2, maxPause)
 	}
-	pause -= rand.N(pause / 4) // a fleet that failed together should not come back together
+	var jitter [1]byte
+	_, _ = rand.Read(jitter[:])                         // never fails
+	pause -= pause / 4 * time.Duration(jitter[0]) / 256 // a fleet that failed together should not come back together
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

@@ -97,7 +97,7 @@ func (r *targetReader) dial() error {
 			header.Set("If-Range", r.validator)
 		}
 	}
-	resp, err := r.fetch.get(ctx, r.base, r.file, header)
+	resp, err := r.fetch.get(ctx, r.base, r.file, header) //nolint:bodyclose // it lives on as r.body, which drop closes
 	if err != nil {
 		stall.Stop()
 		cancel(nil)
@@ -159,7 +159,7 @@ func (r *targetReader) Read(p []byte) (int, error) {
 			// However the connection ended: everything has arrived.
 			r.done = r.verify()
 		default:
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = r.wrongLength(strconv.FormatInt(r.read, 10))
 			}
 			r.last = err
@@ -223,7 +223,7 @@ func (a *attempt) Read(p []byte) (int, error) {
 	a.stall.Reset(stallTimeout)
 	n, err := a.ReadCloser.Read(p)
 	a.stall.Stop()
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		if cause := context.Cause(a.ctx); cause != nil {
 			err = cause
 		}
