@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,7 +72,7 @@ func keepUp(ctx context.Context, cfg *fleet.Config, f *flags) error {
 		}
 	}
 	err := keep(ctx, cfg, f.dir, false, listeners...)
-	if code, ok := err.(exitCode); ok && code == exitInterrupted {
+	if code, ok := errors.AsType[exitCode](err); ok && code == exitInterrupted {
 		return nil // Ctrl-C is how up is meant to end
 	}
 	return err
