@@ -10,7 +10,7 @@
 // it is Running at once, has an address, and is gone when its grace period ends.
 //
 // The lab favours speed where a real kubelet favours calm: until a probe succeeds for the first time it is
-// tried every 100 ms (failures still count once per period), the first restart is immediate and later ones
+// tried at least every 100 ms (failures still count once per period), the first restart is immediate and later ones
 // back off from 250 ms to 10 s, and files of secrets and config maps follow within milliseconds, because each
 // object is watched. Everything else a pod can observe should be as in a cluster; resource limits, users,
 // capabilities and other security settings than readOnlyRootFilesystem have no effect.

@@ -20,9 +20,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// firstChecks is the pace of a probe until it succeeds for the first time: a lab waits for programs to start
-// as long as they need and no longer.
-const firstChecks = 100 * time.Millisecond
+// Pace of a probe until it succeeds for the first time, slowing down from the first to the second: a lab waits
+// for programs to start as long as they need and no longer.
+const (
+	firstPace = 10 * time.Millisecond
+	calmPace  = 100 * time.Millisecond
+)
 
 // probeLoop turns single checks into verdicts.
 type probeLoop struct {
@@ -65,6 +68,7 @@ func (l probeLoop) run(ctx context.Context) {
 	succeeded := false
 	inRow, failedInRow := 0, 0
 	var counted time.Time
+	pace := firstPace
 	for {
 		checkCtx, cancel := context.WithTimeout(ctx, l.timeout)
 		err := l.check(checkCtx)
@@ -89,7 +93,7 @@ func (l probeLoop) run(ctx context.Context) {
 		}
 		next := l.period
 		if !succeeded {
-			next = min(firstChecks, l.period)
+			next, pace = min(pace, l.period), min(2*pace, calmPace)
 		}
 		if pause(ctx, next) != nil {
 			return
