@@ -28,7 +28,7 @@ const (
 )
 
 // earliest is a time before which no clock can be right: this code did not exist then.
-var earliest = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+var earliest = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Config says which repository a Client reads and where it keeps what it knows. Fields are required unless they name
 // a default.
