@@ -50,6 +50,12 @@ func (n *Network) listenDNS(ctx context.Context) (*dnsServer, error) {
 	return &dnsServer{packets: packets, streams: streams, log: n.log}, nil
 }
 
+// close may be called again after serving ended.
+func (s *dnsServer) close() {
+	_ = s.packets.Close()
+	_ = s.streams.Close()
+}
+
 func (s *dnsServer) serveUDP(ctx context.Context, d directory) {
 	defer context.AfterFunc(ctx, func() { s.packets.Close() })()
 	buf := make([]byte, maxQuerySize)

@@ -25,6 +25,14 @@ func (n *Network) Run(ctx context.Context, client kubernetes.Interface) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
+	// Bound before anything is known: early queries wait in the socket instead of being lost. The kernel would
+	// refuse only the first few and drop the rest, and a resolver waits seconds for those.
+	dns, err := n.listenDNS(ctx)
+	if err != nil {
+		return err
+	}
+	defer dns.close()
+
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(dropManagedFields))
 	services := factory.Core().V1().Services().Informer()
 	slices := factory.Discovery().V1().EndpointSlices().Informer()
@@ -56,10 +64,6 @@ func (n *Network) Run(ctx context.Context, client kubernetes.Interface) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	dns, err := n.listenDNS(ctx)
-	if err != nil {
-		return err
-	}
 	wg.Go(func() { dns.serveUDP(ctx, d) })
 	wg.Go(func() { dns.serveTCP(ctx, d) })
 	wg.Go(func() { newProxy(n, d).run(ctx, changed) })
