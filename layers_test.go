@@ -90,9 +90,10 @@ var layers = []struct {
 	folders []string
 }{
 	{"leaves", false, []string{"./internal/gpt", "./internal/durable", "./internal/cli"}},
-	{"rules and contracts", true, []string{"./internal/plan", "./internal/slot", "./internal/tuf", "./internal/manifest",
+	{"rules and contracts", true, []string{"./internal/plan", "./internal/fleetview", "./internal/slot", "./internal/tuf", "./internal/manifest",
 		"./internal/hostapi", "./internal/agentapi", "./internal/osimage"}},
-	{"roles", false, []string{"./internal/controller", "./internal/agent", "./internal/apiserver", "./internal/hostd"}},
+	{"roles", false, []string{"./internal/controller", "./internal/agent", "./internal/apiserver", "./internal/hostd",
+		"./internal/operatorcli"}},
 }
 
 // layerOf returns the index of the layer and the folder that the package belongs to.
@@ -152,8 +153,9 @@ var mayNotReach = map[string][]string{
 	"./internal/durable":  kubernetes,
 	"./internal/cli":      kubernetes,
 	// Cluster and host meet in internal/hostapi only.
-	"./internal/controller": slices.Concat(hostSide, []string{"./internal/hostapi", "./internal/agentapi"}),
-	"./internal/apiserver":  slices.Concat(hostSide, []string{"./internal/hostapi"}),
+	"./internal/controller":  slices.Concat(hostSide, []string{"./internal/hostapi", "./internal/agentapi"}),
+	"./internal/apiserver":   slices.Concat(hostSide, []string{"./internal/hostapi"}),
+	"./internal/operatorcli": slices.Concat(hostSide, []string{"./internal/hostapi", "./internal/agentapi"}),
 	// Types travel without the programs that use them.
 	"./api": {"./internal", "k8s.io/client-go/", "sigs.k8s.io/controller-runtime/"},
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/fleetview"
 	"github.com/drydock-os/drydock/internal/plan"
 )
 
@@ -26,7 +27,7 @@ func (r *reconciler) announce(brs *v2.BottlerocketShadow, m plan.Move) {
 		APIVersion: v2.GroupVersion.String(), Kind: "BottlerocketShadow",
 		Namespace: brs.Namespace, Name: brs.Name, UID: brs.UID,
 	}
-	node := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: m.Node, UID: types.UID(ownerUID(brs))}
+	node := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: m.Node, UID: types.UID(fleetview.OwnerUID(brs))}
 	note := m.Detail
 	if len(note) > maxNote {
 		note = strings.ToValidUTF8(note[:maxNote-len("…")], "") + "…"

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/fleetview"
 	"github.com/drydock-os/drydock/internal/plan"
 )
 
@@ -117,7 +118,7 @@ func (f *fixture) started() []string {
 	names := []string{}
 	for i := range list.Items {
 		if list.Items[i].Spec.State != v2.Idle {
-			names = append(names, nodeNameOf(&list.Items[i]))
+			names = append(names, fleetview.NodeName(&list.Items[i]))
 		}
 	}
 	return names

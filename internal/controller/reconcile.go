@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/fleetview"
 	"github.com/drydock-os/drydock/internal/plan"
 )
 
@@ -147,13 +148,13 @@ func (r *reconciler) look(ctx context.Context) (map[string]*v2.BottlerocketShado
 		OwnNode:       r.ownNode,
 	}
 	for i := range nodes.Items {
-		s.Nodes[i] = nodeOf(&nodes.Items[i])
+		s.Nodes[i] = fleetview.Node(&nodes.Items[i])
 	}
 	shadows := make(map[string]*v2.BottlerocketShadow, len(known))
 	for _, brs := range known {
-		if name := nodeNameOf(brs); name != "" {
+		if name := fleetview.NodeName(brs); name != "" {
 			shadows[name] = brs
-			s.Shadows = append(s.Shadows, shadowOf(brs))
+			s.Shadows = append(s.Shadows, fleetview.Shadow(brs))
 		}
 	}
 	return shadows, s, nil

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/fleetview"
 	"github.com/drydock-os/drydock/internal/plan"
 )
 
@@ -41,7 +42,7 @@ func TestALookMovesWhatMayMove(t *testing.T) {
 	if err := f.server.Get(t.Context(), client.ObjectKey{Namespace: testNamespace, Name: "brs-a"}, &brs); err != nil {
 		t.Fatal(err)
 	}
-	if text(brs.Spec.Version) != "1.21.0" || text(brs.Spec.StateTransitionTimestamp) != "2026-03-01T12:00:00Z" {
+	if fleetview.Text(brs.Spec.Version) != "1.21.0" || fleetview.Text(brs.Spec.StateTransitionTimestamp) != "2026-03-01T12:00:00Z" {
 		t.Errorf("spec %+v, want the version and the time of the start", brs.Spec)
 	}
 	got := f.drainEvents()
@@ -204,8 +205,8 @@ func TestNodesAreCachedWithoutBallast(t *testing.T) {
 		t.Fatal(err)
 	}
 	slim := got.(*corev1.Node)
-	if nodeOf(slim) != nodeOf(n) {
-		t.Errorf("the plan sees %+v of the slim node, %+v of the whole", nodeOf(slim), nodeOf(n))
+	if fleetview.Node(slim) != fleetview.Node(n) {
+		t.Errorf("the plan sees %+v of the slim node, %+v of the whole", fleetview.Node(slim), fleetview.Node(n))
 	}
 	if len(slim.Annotations) != 1 || len(slim.Labels) != 1 || len(slim.Status.Images) != 0 || len(slim.Status.Conditions) != 1 {
 		t.Errorf("ballast is left: %+v", slim)

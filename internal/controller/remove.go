@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/fleetview"
 	"github.com/drydock-os/drydock/internal/plan"
 )
 
@@ -35,14 +36,14 @@ func (r *reconciler) removeOne(ctx context.Context, brs *v2.BottlerocketShadow, 
 	defer cancel()
 	node := &metav1.PartialObjectMetadata{}
 	node.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
-	owner, reason := ownerUID(brs), plan.NodeGone
+	owner, reason := fleetview.OwnerUID(brs), plan.NodeGone
 	switch err := r.live.Get(ctx, client.ObjectKey{Name: nodeName}, node); {
 	case apierrors.IsNotFound(err):
 	case err != nil:
 		return fmt.Errorf("looking whether the node exists: %w", err)
 	case owner != "" && owner != string(node.UID):
 		reason = plan.NodeReplaced
-	case optedIn(node):
+	case fleetview.OptedIn(node):
 		return nil
 	default:
 		reason = plan.NodeOptedOut

@@ -5,7 +5,6 @@ package controller
 
 import (
 	"reflect"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
-	"github.com/drydock-os/drydock/internal/plan"
+	"github.com/drydock-os/drydock/internal/fleetview"
 )
 
 // cacheOptions limits the caches to shadows of one namespace and opted-in nodes, each cut down to what is
@@ -37,7 +36,7 @@ func cacheOptions(namespace string) cache.Options {
 	}
 }
 
-// slimNode keeps of a Node only what nodeOf reads. Other objects, such as the tombstone of a missed deletion,
+// slimNode keeps of a Node only what fleetview.Node reads. Other objects, such as the tombstone of a missed deletion,
 // pass unchanged.
 func slimNode(obj any) (any, error) {
 	node, ok := obj.(*corev1.Node)
@@ -67,86 +66,16 @@ func pick(m map[string]string, key string) map[string]string {
 	return map[string]string{key: v}
 }
 
-// nodeOf is a Node as the plan sees it. One without a Ready condition counts as Ready: nothing says otherwise.
-func nodeOf(node *corev1.Node) plan.Node {
-	n := plan.Node{
-		Name:     node.Name,
-		UID:      string(node.UID),
-		OptedIn:  optedIn(node),
-		Cordoned: node.Spec.Unschedulable,
-	}
-	n.CordonedByUs = n.Cordoned && node.Annotations[v2.CordonedByAnnotation] == v2.CordonOwner
-	for _, c := range node.Status.Conditions {
-		if c.Type == corev1.NodeReady {
-			n.NotReady = c.Status != corev1.ConditionTrue
-		}
-	}
-	return n
-}
-
-func optedIn(node metav1.Object) bool {
-	return node.GetLabels()[v2.UpdaterInterfaceLabel] == v2.UpdaterInterfaceVersion
-}
-
-// shadowOf is a BottlerocketShadow as the plan sees it.
-func shadowOf(brs *v2.BottlerocketShadow) plan.Shadow {
-	s := plan.Shadow{
-		Node:     nodeNameOf(brs),
-		OwnerUID: ownerUID(brs),
-		Spec: plan.Spec{
-			State:   plan.State(brs.Spec.State),
-			Since:   text(brs.Spec.StateTransitionTimestamp),
-			Version: text(brs.Spec.Version),
-		},
-	}
-	if st := brs.Status; st != nil {
-		s.Status = &plan.Status{
-			CurrentVersion: string(st.CurrentVersion),
-			TargetVersion:  string(st.TargetVersion),
-			CurrentState:   plan.State(st.CurrentState),
-			CrashCount:     st.CrashCount,
-			FailedAt:       text(st.StateTransitionFailureTimestamp),
-			LastError:      st.LastError,
-		}
-	}
-	return s
-}
-
-// nodeNameOf is empty for a BottlerocketShadow that is not named as one of ours: such are left alone.
-func nodeNameOf(brs *v2.BottlerocketShadow) string {
-	name, ok := strings.CutPrefix(brs.Name, v2.ShadowName(""))
-	if !ok {
-		return ""
-	}
-	return name
-}
-
-func ownerUID(brs *v2.BottlerocketShadow) string {
-	for _, o := range brs.OwnerReferences {
-		if o.Kind == "Node" && o.APIVersion == "v1" {
-			return string(o.UID)
-		}
-	}
-	return ""
-}
-
-func text[S ~string](s *S) string {
-	if s == nil {
-		return ""
-	}
-	return string(*s)
-}
-
 // nodeChanged passes only updates that the plan can see: kubelets write heartbeats all the time.
 var nodeChanged = predicate.TypedFuncs[*corev1.Node]{
 	UpdateFunc: func(e event.TypedUpdateEvent[*corev1.Node]) bool {
-		return nodeOf(e.ObjectOld) != nodeOf(e.ObjectNew)
+		return fleetview.Node(e.ObjectOld) != fleetview.Node(e.ObjectNew)
 	},
 }
 
 // shadowChanged passes only updates that the plan can see: agents report progress for people, too.
 var shadowChanged = predicate.TypedFuncs[*v2.BottlerocketShadow]{
 	UpdateFunc: func(e event.TypedUpdateEvent[*v2.BottlerocketShadow]) bool {
-		return !reflect.DeepEqual(shadowOf(e.ObjectOld), shadowOf(e.ObjectNew))
+		return !reflect.DeepEqual(fleetview.Shadow(e.ObjectOld), fleetview.Shadow(e.ObjectNew))
 	},
 }
