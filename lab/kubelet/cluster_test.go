@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,9 +145,13 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// newNode switches a node on. It goes off with the test.
-func newNode(t *testing.T, c *cluster, name string) *node {
+// nodes counts, so that a test that runs again does not meet the pods of its first run.
+var nodes atomic.Int32
+
+// newNode switches a node on, whose name starts with prefix. It goes off with the test.
+func newNode(t *testing.T, c *cluster, prefix string) *node {
 	t.Helper()
+	name := fmt.Sprintf("%s-%d", prefix, nodes.Add(1))
 	user, err := c.env.AddUser(envtest.User{Name: "system:node:" + name, Groups: []string{"system:nodes"}}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -99,7 +99,7 @@ func TestContainerSeesItsSpec(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"MY_NODE_NAME=spec", "MY_IP=" + pod.Status.PodIP, "URL=http://" + pod.Status.PodIP + ":8080/$(PORT)/$(UNKNOWN)",
+		"MY_NODE_NAME=" + n.cfg.NodeName, "MY_IP=" + pod.Status.PodIP, "URL=http://" + pod.Status.PodIP + ":8080/$(PORT)/$(UNKNOWN)",
 		"USER=me", "CFG_COLOUR=blue", "KUBERNETES_SERVICE_HOST=10.0.0.1", "KUBERNETES_SERVICE_PORT=443", "HOSTNAME=agent",
 	} {
 		if !slices.Contains(env, want) {
@@ -454,15 +454,15 @@ func TestPodThatCannotRun(t *testing.T) {
 func TestNodeRegistration(t *testing.T) {
 	c, _ := newCluster(t)
 	n := newNode(t, c, "registered")
-	have, err := c.client.CoreV1().Nodes().Get(t.Context(), "registered", metav1.GetOptions{})
+	have, err := c.client.CoreV1().Nodes().Get(t.Context(), n.cfg.NodeName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if have.Labels[corev1.LabelHostname] != "registered" || have.Labels["bottlerocket.aws/updater-interface-version"] != "2.0.0" {
+	if have.Labels[corev1.LabelHostname] != n.cfg.NodeName || have.Labels["bottlerocket.aws/updater-interface-version"] != "2.0.0" {
 		t.Errorf("labels %v", have.Labels)
 	}
 	n.eventually("lease", func() error {
-		lease, err := c.client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(t.Context(), "registered", metav1.GetOptions{})
+		lease, err := c.client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(t.Context(), n.cfg.NodeName, metav1.GetOptions{})
 		if err == nil && *lease.Spec.LeaseDurationSeconds != leaseSeconds {
 			err = fmt.Errorf("lease %+v", lease.Spec)
 		}
@@ -471,7 +471,7 @@ func TestNodeRegistration(t *testing.T) {
 	n.off()
 	n.cfg.OSImage = "Drydock 1.21.0"
 	n.on()
-	have, err = c.client.CoreV1().Nodes().Get(t.Context(), "registered", metav1.GetOptions{})
+	have, err = c.client.CoreV1().Nodes().Get(t.Context(), n.cfg.NodeName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
