@@ -24,7 +24,7 @@ var states = []string{"Idle", "StagedAndPerformedUpdate", "RebootedIntoUpdate", 
 // definition reads the generated CustomResourceDefinition from the chart.
 func definition(t *testing.T) apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "..", "deploy", "charts", "bottlerocket-update-operator", "templates",
+	data, err := os.ReadFile(filepath.Join("..", "..", "..", "deploy", "charts", "bottlerocket-update-operator", "files",
 		"brupop.bottlerocket.aws_bottlerocketshadows.yaml"))
 	if err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ import (
 const AssetsEnv = "KUBEBUILDER_ASSETS"
 
 // CRDPath is where the generated CustomResourceDefinition lies, relative to the module's root.
-const CRDPath = "deploy/charts/bottlerocket-update-operator/templates/brupop.bottlerocket.aws_bottlerocketshadows.yaml"
+const CRDPath = "deploy/charts/bottlerocket-update-operator/files/brupop.bottlerocket.aws_bottlerocketshadows.yaml"
 
 // startTimeout bounds the start of each of the two processes: four seconds on an idle machine, far more
 // on a busy one that runs several test packages at once.

@@ -17,6 +17,38 @@ brupop.bottlerocket.aws/component: {{ index . 1 }}
 {{- end }}
 {{- end }}
 
+{{- /* Annotations of pods; the argument is the root. */ -}}
+{{- define "drydock.podAnnotations" -}}
+{{- with .Values.podAnnotations }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* "yes" when this release installs the definition: asked to, and no other release has it. */ -}}
+{{- define "drydock.ownsDefinition" -}}
+{{- if .Values.crds.install }}
+{{- if or .Values.crds.adopt (not (include "drydock.definitionOwner" .)) }}yes{{ end }}
+{{- end }}
+{{- end }}
+
+{{- /* The other release, as namespace/name, that the cluster's definition belongs to; empty without one. */ -}}
+{{- define "drydock.definitionOwner" -}}
+{{- $live := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "bottlerocketshadows.brupop.bottlerocket.aws" | default dict }}
+{{- $name := dig "metadata" "annotations" "meta.helm.sh/release-name" "" $live }}
+{{- $namespace := dig "metadata" "annotations" "meta.helm.sh/release-namespace" "" $live }}
+{{- if and $name (or (ne $name .Release.Name) (ne $namespace .Release.Namespace)) }}
+{{- printf "%s/%s" $namespace $name }}
+{{- end }}
+{{- end }}
+
+{{- /* Secrets of the certificates, by who makes them. */ -}}
+{{- define "drydock.serverSecret" -}}
+{{ if eq .Values.tls.mode "secret" }}{{ .Values.tls.secret.server }}{{ else }}brupop-apiserver-certificate{{ end }}
+{{- end }}
+{{- define "drydock.clientSecret" -}}
+{{ if eq .Values.tls.mode "secret" }}{{ .Values.tls.secret.client }}{{ else }}brupop-apiserver-client-certificate{{ end }}
+{{- end }}
+
 {{- define "drydock.image" -}}
 {{ .Values.image | default (printf "ghcr.io/drydock-os/drydock:v%s" .Chart.AppVersion) }}
 {{- end }}
