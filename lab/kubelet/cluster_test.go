@@ -36,7 +36,14 @@ import (
 // The image reference of the tests' helper program.
 const helperImage = "registry.example/helper"
 
-func TestMain(m *testing.M) { os.Exit(networktest.Main(m)) }
+func TestMain(m *testing.M) {
+	code := networktest.Main(m)
+	removeCluster()
+	os.Exit(code)
+}
+
+// removeCluster ends the shared control plane and removes its files. It does nothing if none was started.
+var removeCluster = func() {}
 
 // cluster is what all tests of the package share, because a control plane takes seconds to start: an API
 // server, the network and the helper's image. It ends with the pid namespace of the tests.
@@ -54,16 +61,21 @@ var startCluster = sync.OnceValues(func() (*cluster, error) {
 	args.Set("authorization-mode", "Node,RBAC")
 	args.Append("enable-admission-plugins", "NodeRestriction")
 	args.Set("advertise-address", "192.168.77.1") // a namespace without routes has no address to guess
+	dir, err := os.MkdirTemp("", "kubelet-image")
+	if err != nil {
+		return nil, err
+	}
+	removeCluster = func() {
+		if err := errors.Join(env.Stop(), os.RemoveAll(dir)); err != nil {
+			fmt.Fprintln(os.Stderr, "removing the tests' cluster:", err)
+		}
+	}
 	config, err := env.Start()
 	if err != nil {
 		return nil, fmt.Errorf("starting control plane: %w", err)
 	}
 	config.QPS = -1
 	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "kubelet-image")
 	if err != nil {
 		return nil, err
 	}

@@ -118,7 +118,7 @@ func (c *container) run(ctx, setup context.Context) bool {
 	for {
 		begun := time.Now()
 		code, err := c.runOnce(ctx, setup)
-		if setup.Err() != nil {
+		if setup.Err() != nil || c.w.ending() { // setup ends a moment after the request to stop
 			return false
 		}
 		if err != nil {
@@ -193,7 +193,7 @@ func (c *container) simulate(ctx context.Context) bool {
 func (c *container) runOnce(ctx, setup context.Context) (code int32, err error) {
 	p, err := c.start(setup)
 	if err != nil {
-		if setup.Err() != nil {
+		if setup.Err() != nil || c.w.ending() {
 			return 0, nil
 		}
 		c.w.mu.Lock()

@@ -12,8 +12,13 @@
 // The lab favours speed where a real kubelet favours calm: until a probe succeeds for the first time it is
 // tried at least every 100 ms (failures still count once per period), the first restart is immediate and later ones
 // back off from 250 ms to 10 s, and files of secrets and config maps follow within milliseconds, because each
-// object is watched. Everything else a pod can observe should be as in a cluster; resource limits, users,
-// capabilities and other security settings than readOnlyRootFilesystem have no effect.
+// object is watched.
+//
+// Not as in a cluster: resource limits, users, capabilities and other security settings than
+// readOnlyRootFilesystem have no effect, nor have lifecycle hooks; /sys is missing and /proc shows the lab's
+// processes; an image knows no default command, so a container without one runs /entrypoint. Pods with volumes
+// of other kinds than emptyDir, hostPath, secret, configMap, downwardAPI and projected, or with init containers
+// that keep running, wait for ever and say why. Needs Linux 5.12.
 package kubelet
 
 import (

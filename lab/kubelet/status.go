@@ -14,12 +14,11 @@ import (
 
 // podView is everything a pod's status is made from.
 type podView struct {
-	pod             *corev1.Pod // newest known
-	hostIP, podIP   netip.Addr  // podIP: invalid until the pod has one
-	started         metav1.Time
-	inits, mains    []corev1.ContainerStatus
-	finished        bool   // no container will be started again
-	reason, message string // of a pod that cannot run
+	pod           *corev1.Pod // newest known
+	hostIP, podIP netip.Addr  // podIP: invalid until the pod has one
+	started       metav1.Time
+	inits, mains  []corev1.ContainerStatus
+	finished      bool // no container will be started again
 }
 
 // podStatus says what the node reports about a pod. It starts from the status that the API server has, because
@@ -28,7 +27,6 @@ func podStatus(v podView, now metav1.Time) corev1.PodStatus {
 	s := *v.pod.Status.DeepCopy()
 	s.ObservedGeneration = v.pod.Generation
 	s.Phase = phase(v)
-	s.Reason, s.Message = v.reason, v.message
 	s.StartTime = &v.started
 	s.HostIP = v.hostIP.String()
 	s.HostIPs = []corev1.HostIP{{IP: s.HostIP}}
@@ -72,9 +70,6 @@ func podStatus(v podView, now metav1.Time) corev1.PodStatus {
 // phase follows the API's definition: Pending until all init containers are done and one container was
 // started; terminal only when nothing will be started again.
 func phase(v podView) corev1.PodPhase {
-	if v.reason != "" && v.finished {
-		return corev1.PodFailed
-	}
 	failed, ran := false, false
 	for _, c := range v.inits {
 		switch t := c.State.Terminated; {

@@ -51,7 +51,6 @@ type worker struct {
 	inits, mains   []*container
 	sent           string // version and patch of the last report
 	finished       bool   // no container will be started again
-	reason         string
 	podNetwork     *network.Pod
 	volumes        map[string]*corev1.Volume
 	projectedNudge []chan struct{}
@@ -173,7 +172,8 @@ func (w *worker) run(ctx context.Context) {
 	}()
 
 	reported, deleted := ended, false
-	delay, retry := firstRetry, (<-chan time.Time)(nil)
+	delay := firstRetry
+	var retry <-chan time.Time
 	for {
 		w.mu.Lock()
 		vanished, deleting := w.vanished, w.pod.DeletionTimestamp != nil
@@ -245,6 +245,16 @@ func (w *worker) stop(graceSeconds *int64) {
 	}
 }
 
+// ending reports whether the pod was asked to end.
+func (w *worker) ending() bool {
+	select {
+	case <-w.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
 // teardown gives back what the pod holds besides its processes, which have ended.
 func (w *worker) teardown() {
 	w.mu.Lock()
@@ -272,7 +282,7 @@ func (w *worker) report(ctx context.Context) error {
 	w.mu.Lock()
 	pod, sent := w.pod, w.sent
 	view := podView{
-		pod: pod, hostIP: w.k.cfg.NodeIP, podIP: w.ip, started: w.started, finished: w.finished, reason: w.reason,
+		pod: pod, hostIP: w.k.cfg.NodeIP, podIP: w.ip, started: w.started, finished: w.finished,
 		inits: statuses(w.inits), mains: statuses(w.mains),
 	}
 	w.mu.Unlock()
