@@ -182,7 +182,7 @@ func (a *Agent) round(ctx context.Context) (time.Duration, error) {
 	ctx, done := a.inbox.work(ctx, *v.Spec)
 	defer done()
 	wait, err := a.act(ctx, *v.Spec, *v.Status)
-	if context.Cause(ctx) == errSuperseded {
+	if errors.Is(context.Cause(ctx), errSuperseded) {
 		a.log.Info("stopped what was going on", "wanted", v.Spec.State, "cause", errSuperseded)
 		return 0, nil
 	}

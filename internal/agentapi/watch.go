@@ -96,7 +96,7 @@ func (c *Client) stream(ctx context.Context, f func(Event)) error {
 
 // silenceOr returns errSilent when silence is what ended ctx, else err.
 func silenceOr(ctx context.Context, err error) error {
-	if context.Cause(ctx) == errSilent {
+	if errors.Is(context.Cause(ctx), errSilent) {
 		return fmt.Errorf("GET %s: %w", PathWatch, errSilent)
 	}
 	return err

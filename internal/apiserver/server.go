@@ -188,7 +188,9 @@ func serve(ctx context.Context, srv *http.Server, run func() error) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("finishing requests: %w", err), srv.Close())
 	}
-	<-ended
+	if ended := <-ended; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	return err
 }
 

@@ -71,7 +71,7 @@ func TestBuildThenRead(t *testing.T) {
 					t.Errorf("reading %d bytes at %d: %v", span[1], span[0], err)
 				}
 			}
-			if n, err := r.ReadAt(make([]byte, 10), int64(len(data)-4)); n != 4 || err != io.EOF {
+			if n, err := r.ReadAt(make([]byte, 10), int64(len(data)-4)); n != 4 || !errors.Is(err, io.EOF) {
 				t.Errorf("reading over the end: %d bytes, %v", n, err)
 			}
 		})
@@ -190,7 +190,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		// Whatever the superblock claims, what is read without an error is the true data.
 		got := make([]byte, len(data))
-		if n, err := r.ReadAt(got, 0); err == nil || err == io.EOF {
+		if n, err := r.ReadAt(got, 0); err == nil || errors.Is(err, io.EOF) {
 			if !bytes.Equal(got[:n], data[:n]) {
 				t.Fatal("bytes were given out that are not the data")
 			}
