@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package settings
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/drydock-os/drydock/internal/hostd/store"
+)
+
+// ErrPair means that a text has no = between a key and a value.
+var ErrPair = errors.New("not a pair")
+
+var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+
+// ParsePairs reads settings written as key=value, such as motd=hi or settings.updates.ignore-waves=true. What looks like
+// a number or like true and false is taken for one where the setting may be one, and for text where it may be text.
+// Lists cannot be written this way. It returns ErrPair, store.ErrKey or ErrInvalid.
+func (m *Model) ParsePairs(pairs []string) (map[store.Key]store.Value, error) {
+	values := map[store.Key]store.Value{}
+	for _, pair := range pairs {
+		name, text, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, fmt.Errorf("%w: %s", ErrPair, pair)
+		}
+		key, err := store.ParseKey(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", show(name), err)
+		}
+		segments := key.Segments()
+		if segments[0] != store.Settings {
+			segments = append([]string{store.Settings}, segments...)
+			if key, err = store.NewKey(segments...); err != nil {
+				return nil, fmt.Errorf("%s: %w", show(name), err)
+			}
+		}
+		s, err := m.lookup(key)
+		if err != nil {
+			return nil, err
+		}
+		segments[len(segments)-1] = canonicalName(s, segments[len(segments)-1])
+		if guess := guessValue(text); guess != nil {
+			if _, ok := s.of.parse(guess); ok {
+				if err := s.read(segments, guess, values); err != nil {
+					return nil, err
+				}
+				continue
+			}
+		}
+		if err := s.read(segments, text, values); err != nil {
+			return nil, err
+		}
+	}
+	return values, checkTogether(values)
+}
+
+// guessValue returns what a text is if it is more than text.
+func guessValue(text string) any {
+	switch {
+	case text == "true":
+		return true
+	case text == "false":
+		return false
+	case jsonNumber.MatchString(text):
+		return json.Number(text)
+	}
+	return nil
+}
+
+func canonicalName(s *setting, name string) string {
+	if s.alias == name && name != "" {
+		return s.key[strings.LastIndexByte(s.key, '.')+1:]
+	}
+	return name
+}
