@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,48 +17,45 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/manifest"
 	"github.com/drydock-os/drydock/internal/tuf"
+	"github.com/drydock-os/drydock/internal/tuf/release"
 )
 
 // newRepoCmd returns 'imgtool repo'.
 func newRepoCmd(stdout io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "repo",
-		Short: "Make and fill signed update repositories",
+		Short: "Make, fill and examine signed update repositories",
 		Args:  noArguments,
 		RunE:  func(c *cobra.Command, _ []string) error { return withUsage(c, cli.Usagef("no command given")) },
 	}
-	c.AddCommand(newRepoInitCmd(stdout), newRepoPublishCmd(stdout))
+	c.AddCommand(
+		newRepoInitCmd(stdout), newRepoPublishCmd(stdout), newRepoRemoveCmd(stdout), newRepoWavesCmd(stdout),
+		newRepoMaxVersionCmd(stdout), newRepoMigrationsCmd(stdout), newRepoRefreshCmd(stdout),
+		newRepoNewKeyCmd(stdout), newRepoRotateCmd(stdout), newRepoShowCmd(stdout),
+		newRepoCheckCmd(stdout), newRepoExportCmd(stdout), newRepoImportCmd(stdout),
+	)
 	return c
 }
 
-// repoOptions are the flags that all commands on a repository have.
-type repoOptions struct{ repo, keys, output string }
+// output is the choice that all commands offer.
+type output struct{ form string }
 
-func (o *repoOptions) register(c *cobra.Command) {
-	f := c.Flags()
-	f.StringVar(&o.repo, "repo", "", "`folder` of the repository; what a web server serves (required)")
-	f.StringVar(&o.keys, "keys", "", "`folder` of the private keys; never publish it (required)")
-	f.StringVar(&o.output, "output", "text", "`form` of the report on stdout: text or json")
+func (o *output) register(c *cobra.Command) {
+	c.Flags().StringVar(&o.form, "output", "text", "`form` of the report on stdout: text or json")
 }
 
-func (o *repoOptions) check() error {
-	if o.output != "text" && o.output != "json" {
-		return fmt.Errorf("--output %q is neither text nor json", o.output)
-	}
-	if o.repo == "" || o.keys == "" {
-		return errors.New("--repo and --keys are required")
-	}
-	inside, err := filepath.Rel(o.repo, o.keys)
-	if err == nil && inside != ".." && !strings.HasPrefix(inside, ".."+string(filepath.Separator)) {
-		return fmt.Errorf("--keys %s is inside the repository, which is published", o.keys)
+func (o *output) check() error {
+	if o.form != "text" && o.form != "json" {
+		return fmt.Errorf("--output %q is neither text nor json", o.form)
 	}
 	return nil
 }
 
 // report prints v as JSON, or lets text print it.
-func (o *repoOptions) report(w io.Writer, v any, text string) error {
-	if o.output == "text" {
+func (o *output) report(w io.Writer, v any, text string) error {
+	if o.form == "text" {
 		_, err := io.WriteString(w, text)
 		return err
 	}
@@ -66,55 +64,129 @@ func (o *repoOptions) report(w io.Writer, v any, text string) error {
 	return e.Encode(v)
 }
 
-// repoInitReport is what --output json of 'repo init' prints.
-type repoInitReport struct {
-	Root      string    `json:"root"` // path of root.json
-	KeyCount  int       `json:"key_count"`
-	Threshold int       `json:"threshold"`
-	Expires   time.Time `json:"expires"`
+// repoOptions are the flags of all commands that sign.
+type repoOptions struct {
+	output
+	repo    string
+	keys    []string
+	signers []string
+	expires []string
 }
 
-func newRepoInitCmd(stdout io.Writer) *cobra.Command {
-	var o repoOptions
-	var opt tuf.InitOptions
-	var expires string
-	c := &cobra.Command{
-		Use:   "init --repo DIR --keys DIR",
-		Short: "Make a new repository and its keys",
-		Long: `Make a new repository and its keys (ed25519).
-
-Images that should trust the repository need its root.json as /usr/share/updog/root.json. Root and
-targets get --key-count keys each, of which --threshold must sign; snapshot and timestamp have one.
-Keys are readable by their owner only. Nothing that exists is overwritten.`,
-		Example: "  imgtool repo init --repo build/repo --keys ~/keys --key-count 3 --threshold 2 --root-expires 52w",
-		Args:    noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := o.check(); err != nil {
-				return withUsage(c, err)
-			}
-			var err error
-			if opt.Expires, err = parseLife(expires); err != nil {
-				return withUsage(c, fmt.Errorf("--root-expires: %w", err))
-			}
-			if opt.Threshold < 1 || opt.KeyCount < opt.Threshold {
-				return withUsage(c, fmt.Errorf("--threshold %d with --key-count %d: want 1 <= threshold <= keys", opt.Threshold, opt.KeyCount))
-			}
-			opt.Now = time.Now()
-			path, err := tuf.Init(o.repo, o.keys, opt)
-			if err != nil {
-				return repoHint(err)
-			}
-			r := repoInitReport{path, opt.KeyCount, opt.Threshold, opt.Now.Add(opt.Expires).UTC().Truncate(time.Second)}
-			return o.report(stdout, r, fmt.Sprintf("made repository %s\nroot of trust: %s (expires %s)\nkeep secret: %s\n",
-				o.repo, path, r.Expires.Format(time.DateOnly), o.keys))
-		},
-	}
-	o.register(c)
+func (o *repoOptions) register(c *cobra.Command) {
+	o.output.register(c)
 	f := c.Flags()
-	f.IntVar(&opt.Threshold, "threshold", 1, "`number` of keys that must sign root and targets")
-	f.IntVar(&opt.KeyCount, "key-count", 1, "`number` of keys for root and for targets")
-	f.StringVar(&expires, "root-expires", "52w", "`life` of root.json: days or weeks, for example 90d or 52w")
-	return c
+	f.StringVar(&o.repo, "repo", "", "`folder` of the repository; what a web server serves (required)")
+	f.StringArrayVar(&o.keys, "keys", nil, "`folder` of private keys (*.pem); never publish it (repeatable)")
+	f.StringArrayVar(&o.signers, "signer", nil, "`PUBLIC.pem=COMMAND` that signs with this key: it gets the bytes on stdin and prints the signature (repeatable)")
+}
+
+// registerLife is for commands that sign metadata with new dates.
+func (o *repoOptions) registerLife(c *cobra.Command) {
+	c.Flags().StringSliceVar(&o.expires, "expires", nil, "`life` of metadata (default targets=2w,snapshot=2w,timestamp=1w)")
+}
+
+func (o *repoOptions) check() error {
+	if err := o.output.check(); err != nil {
+		return err
+	}
+	if o.repo == "" {
+		return errors.New("--repo is required")
+	}
+	if len(o.keys)+len(o.signers) == 0 {
+		return errors.New("--keys or --signer is required")
+	}
+	for _, keys := range o.keys {
+		inside, err := filepath.Rel(o.repo, keys)
+		if err == nil && inside != ".." && !strings.HasPrefix(inside, ".."+string(filepath.Separator)) {
+			return fmt.Errorf("--keys %s is inside the repository, which is published", keys)
+		}
+	}
+	return nil
+}
+
+// commandSigners are the keys that other programs hold.
+func (o *repoOptions) commandSigners() ([]tuf.Signer, error) {
+	var list []tuf.Signer
+	for _, arg := range o.signers {
+		file, command, ok := strings.Cut(arg, "=")
+		if !ok || file == "" || command == "" {
+			return nil, cli.Usagef("--signer %q: want PUBLIC.pem=COMMAND", arg)
+		}
+		public, err := tuf.LoadPublicKey(file)
+		if err != nil {
+			return nil, fmt.Errorf("--signer: %w", err)
+		}
+		list = append(list, tuf.NewCommandSigner(public, command))
+	}
+	return list, nil
+}
+
+// allSigners are those of commandSigners and the keys of all folders.
+func (o *repoOptions) allSigners() ([]tuf.Signer, error) {
+	list, err := o.commandSigners()
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range o.keys {
+		keys, err := tuf.LoadKeys(dir)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, keys...)
+	}
+	return list, nil
+}
+
+// life reads --expires.
+func (o *repoOptions) life() (release.Life, error) {
+	var life release.Life
+	fields := map[string]*time.Duration{"targets": &life.Targets, "snapshot": &life.Snapshot, "timestamp": &life.Timestamp}
+	for _, arg := range o.expires {
+		role, value, _ := strings.Cut(arg, "=")
+		field := fields[role]
+		if field == nil {
+			return life, cli.Usagef("--expires %q: want targets=, snapshot= or timestamp=", arg)
+		}
+		d, err := parseLife(value)
+		if err != nil {
+			return life, cli.Usage(fmt.Errorf("--expires %s: %w", role, err))
+		}
+		*field = d
+	}
+	return life, nil
+}
+
+// where checks the flags and reads the keys.
+func (o *repoOptions) where(now time.Time) (release.Where, error) {
+	w := release.Where{Dir: o.repo, Now: now}
+	if err := o.check(); err != nil {
+		return w, cli.Usage(err)
+	}
+	var err error
+	if w.Life, err = o.life(); err != nil {
+		return w, err
+	}
+	w.Signers, err = o.allSigners()
+	return w, err
+}
+
+// partOptions are the flags of commands on one variant and architecture.
+type partOptions struct{ variant, arch string }
+
+func (o *partOptions) register(c *cobra.Command) {
+	c.Flags().StringVar(&o.variant, "variant", "", "`variant` of the system, for example k8s-1.36 (required)")
+	c.Flags().StringVar(&o.arch, "arch", "", "`architecture`: x86_64 or aarch64 (required)")
+}
+
+// required refuses empty flags, given as pairs of name and value.
+func required(flags ...[2]string) error {
+	for _, f := range flags {
+		if f[1] == "" {
+			return cli.Usagef("--%s is required", f[0])
+		}
+	}
+	return nil
 }
 
 // parseLife reads a number of days or weeks.
@@ -130,14 +202,34 @@ func parseLife(s string) (time.Duration, error) {
 }
 
 // repoHint adds what to try next to the errors that people will meet.
-func repoHint(err error) error {
+func repoHint(c *cobra.Command, err error) error {
 	switch {
+	case err == nil:
+		return nil
+	case cli.ExitCode(err) == cli.ExitUsage:
+		return withUsage(c, err)
+	case cli.Hint(err) != "":
+		return err
 	case errors.Is(err, tuf.ErrInitialized):
 		return cli.WithHint(err, "choose other folders, or publish into it with 'imgtool repo publish'")
 	case errors.Is(err, tuf.ErrNoRepository):
 		return cli.WithHint(err, "make it with 'imgtool repo init'")
 	case errors.Is(err, tuf.ErrNoKey):
-		return cli.WithHint(err, "give the --keys folder that 'imgtool repo init' made for this repository")
+		return cli.WithHint(err, "give the keys of this repository with --keys or --signer; 'imgtool repo show' lists them")
+	case errors.Is(err, tuf.ErrExpired):
+		return cli.WithHint(err, "give root.json new dates with 'imgtool repo rotate-root'")
+	case errors.Is(err, tuf.ErrLocked):
+		return cli.WithHint(err, "wait until it is done")
+	case errors.Is(err, manifest.ErrExists):
+		return cli.WithHint(err, "what is published stays as it is; build and publish a higher version")
+	case errors.Is(err, manifest.ErrUnknown):
+		return cli.WithHint(err, "'imgtool repo show' lists what is published")
+	case errors.Is(err, release.ErrImages):
+		return cli.WithHint(err, "build it with 'imgtool image' for the same variant, architecture and version")
+	case errors.Is(err, release.ErrMigration):
+		return cli.WithHint(err, "name the folder of the compiled migrations with --from")
+	case errors.Is(err, os.ErrExist):
+		return cli.WithHint(err, "choose another name, or remove it")
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -20,34 +21,31 @@ import (
 
 func newRepoPublishCmd(stdout io.Writer) *cobra.Command {
 	var o repoOptions
+	var p partOptions
 	var cfg release.Config
-	var waves, limit string
+	var waves, start, limit string
 	c := &cobra.Command{
-		Use:   "publish --repo DIR --keys DIR --variant NAME --arch ARCH --version X.Y.Z --images DIR",
-		Short: "Publish a system image as an update",
+		Use:     "publish --repo DIR --keys DIR --variant NAME --arch ARCH --version X.Y.Z --images DIR",
+		Aliases: []string{"add-update"},
+		Short:   "Publish a system image as an update",
 		Long: `Publish a system image as an update.
 
 The image must have been built by 'imgtool image': its compressed files are taken from --images by
 their names. The update is added to what is published already; everything is checked before anything
 is written, and hosts see the update complete or not at all.
 
---waves says when which hosts may move: 'now' (all at once), or a policy file in TOML:
-  [[waves]]
-  start_after = "1 hour"
-  fleet_percentage = 5
-Hosts that run a version above --max-version are moved down to it.`,
+--waves says when which hosts may move; see 'imgtool repo set-waves'. Hosts that run a version above
+--max-version are moved down to it.`,
 		Example: "  imgtool repo publish --repo build/repo --keys ~/keys --variant k8s-1.36 --arch x86_64 --version 1.21.0 --images build/1.21.0",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			cfg.Now = time.Now()
 			if err := o.check(); err != nil {
 				return withUsage(c, err)
 			}
-			for _, required := range [][2]string{{"variant", cfg.Variant}, {"arch", cfg.Arch}, {"version", cfg.Version}, {"images", cfg.Images}} {
-				if required[1] == "" {
-					return withUsage(c, fmt.Errorf("--%s is required", required[0]))
-				}
+			if err := required([2]string{"variant", p.variant}, [2]string{"arch", p.arch}, [2]string{"version", cfg.Version}, [2]string{"images", cfg.Images}); err != nil {
+				return withUsage(c, err)
 			}
-			cfg.Dir, cfg.KeysDir, cfg.Now = o.repo, o.keys, time.Now()
 			if _, err := manifest.ParseVersion(cfg.Version); err != nil {
 				return withUsage(c, fmt.Errorf("--version %w", err))
 			}
@@ -59,12 +57,17 @@ Hosts that run a version above --max-version are moved down to it.`,
 				cfg.MaxVersion = v
 			}
 			var err error
-			if cfg.Waves, err = readWaves(waves, cfg.Now); err != nil {
-				return err
+			if cfg.Waves, err = readWaves(waves, start, cfg.Now); err != nil {
+				return repoHint(c, err)
 			}
+			w, err := o.where(cfg.Now)
+			if err != nil {
+				return repoHint(c, err)
+			}
+			cfg.Dir, cfg.Signers, cfg.Life, cfg.Variant, cfg.Arch = w.Dir, w.Signers, w.Life, p.variant, p.arch
 			r, err := release.Publish(c.Context(), cfg)
 			if err != nil {
-				return publishHint(err)
+				return repoHint(c, err)
 			}
 			var text strings.Builder
 			fmt.Fprintf(&text, "published %s %s %s (metadata version %d, no host above %s)\n", r.Variant, r.Arch, r.Version, r.MetadataVersion, r.MaxVersion)
@@ -75,42 +78,51 @@ Hosts that run a version above --max-version are moved down to it.`,
 		},
 	}
 	o.register(c)
+	o.registerLife(c)
+	p.register(c)
 	f := c.Flags()
-	f.StringVar(&cfg.Variant, "variant", "", "`variant` of the system, for example k8s-1.36 (required)")
-	f.StringVar(&cfg.Arch, "arch", "", "`architecture`: x86_64 or aarch64 (required)")
 	f.StringVar(&cfg.Version, "version", "", "semantic `version` without a leading v (required)")
 	f.StringVar(&cfg.Images, "images", "", "`folder` that 'imgtool image' has filled (required)")
-	f.StringVar(&waves, "waves", "now", "'now', or the `file` of a wave policy")
 	f.StringVar(&limit, "max-version", "", "greatest `version` that hosts may run (default: the newest published)")
+	registerWaves(c, &waves, &start, "waves", "now")
 	return c
 }
 
-// readWaves turns --waves into dates that count from start.
-func readWaves(arg string, start time.Time) (manifest.Waves, error) {
-	if arg == "now" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(arg)
-	if err != nil {
-		return nil, fmt.Errorf("--waves: %w", err)
-	}
-	policy, err := manifest.ParsePolicy(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", arg, err)
-	}
-	waves, err := policy.Waves(start.UTC().Truncate(time.Second))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", arg, err)
-	}
-	return waves, nil
+// registerWaves is for commands that take a wave policy.
+func registerWaves(c *cobra.Command, waves, start *string, flag, standard string) {
+	f := c.Flags()
+	f.StringVar(waves, flag, standard, "`policy`: none (or now), "+strings.Join(manifest.NamedPolicies(), ", ")+", or a file")
+	f.StringVar(start, "start", "", "`time` from which the policy counts, as 2026-09-01T20:00:00Z (default: now)")
 }
 
-func publishHint(err error) error {
-	switch {
-	case errors.Is(err, manifest.ErrExists):
-		return cli.WithHint(err, "what is published stays as it is; build and publish a higher version")
-	case errors.Is(err, release.ErrImages):
-		return cli.WithHint(err, "build it with 'imgtool image' for the same variant, architecture and version")
+// readWaves gives a policy dates. No policy means that all hosts may move at once.
+func readWaves(arg, start string, now time.Time) (manifest.Waves, error) {
+	at := now
+	if start != "" {
+		var err error
+		if at, err = time.Parse(time.RFC3339, start); err != nil {
+			return nil, cli.Usagef("--start %q is not a time such as 2026-09-01T20:00:00Z", start)
+		}
 	}
-	return repoHint(err)
+	if arg == "now" || arg == "none" {
+		return nil, nil
+	}
+	name, policy := arg, manifest.NamedPolicy(arg)
+	if policy == nil {
+		data, err := os.ReadFile(arg)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, cli.WithHint(fmt.Errorf("no wave policy or file %q", arg), "known policies: none, %s", strings.Join(manifest.NamedPolicies(), ", "))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading wave policy: %w", err)
+		}
+		if policy, err = manifest.ParsePolicy(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	waves, err := policy.Waves(at.UTC().Truncate(time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return waves, nil
 }

@@ -58,7 +58,7 @@ func newSite(t *testing.T, size int64, versions ...string) *site {
 		t: t, repo: filepath.Join(base, "repo"), keys: filepath.Join(base, "keys"),
 		root: filepath.Join(base, "r"), disk: filepath.Join(base, "disk.img"), images: map[string]*osimage.Image{}, size: size,
 	}
-	if _, err := tuf.Init(s.repo, s.keys, tuf.InitOptions{Now: time.Now()}); err != nil {
+	if _, err := tuf.Init(t.Context(), s.repo, s.keys, tuf.InitOptions{Now: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range versions {

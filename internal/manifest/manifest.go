@@ -150,34 +150,46 @@ func parseMigrations(data []byte) ([]Migration, error) {
 	}
 	var list []Migration
 	for _, key := range o.keys {
-		inner, ok := strings.CutPrefix(key, "(")
-		if ok {
-			inner, ok = strings.CutSuffix(inner, ")")
-		}
-		from, to, comma := strings.Cut(inner, ",")
-		if !ok || !comma {
-			return nil, fmt.Errorf("key %q is not of the form (FROM, TO)", key)
-		}
-		var m Migration
-		if m.From, err = ParseVersion(from); err != nil {
-			return nil, fmt.Errorf("key %q: %w", key, err)
-		}
-		if m.To, err = ParseVersion(strings.TrimLeft(to, " ")); err != nil {
-			return nil, fmt.Errorf("key %q: %w", key, err)
+		m, err := parseMigrationKey(key)
+		if err != nil {
+			return nil, err
 		}
 		if err := json.Unmarshal(o.fields[key], &m.Names); err != nil || m.Names == nil {
 			return nil, fmt.Errorf("key %q: want a list of names", key)
 		}
 		list = append(list, m)
 	}
+	return list, sortMigrations(list)
+}
+
+func parseMigrationKey(key string) (m Migration, err error) {
+	inner, ok := strings.CutPrefix(key, "(")
+	if ok {
+		inner, ok = strings.CutSuffix(inner, ")")
+	}
+	from, to, comma := strings.Cut(inner, ",")
+	if !ok || !comma {
+		return m, fmt.Errorf("key %q is not of the form (FROM, TO)", key)
+	}
+	if m.From, err = ParseVersion(from); err != nil {
+		return m, fmt.Errorf("key %q: %w", key, err)
+	}
+	if m.To, err = ParseVersion(strings.TrimLeft(to, " ")); err != nil {
+		return m, fmt.Errorf("key %q: %w", key, err)
+	}
+	return m, nil
+}
+
+// sortMigrations sorts list and refuses duplicates.
+func sortMigrations(list []Migration) error {
 	slices.SortStableFunc(list, compareMigrations)
 	for i := 1; i < len(list); i++ {
 		// The spelling of the key may differ in blanks: the versions are what must be unique.
 		if compareMigrations(list[i-1], list[i]) == 0 {
-			return nil, fmt.Errorf("duplicate key (%v, %v)", list[i].From, list[i].To)
+			return fmt.Errorf("duplicate key (%v, %v)", list[i].From, list[i].To)
 		}
 	}
-	return list, nil
+	return nil
 }
 
 func compareMigrations(a, b Migration) int {

@@ -119,26 +119,39 @@ func (c *Client) Refresh(ctx context.Context) error {
 	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("making the metadata directory: %w", err)
 	}
-	if err := checkRoot(c.cfg.TrustedRoot); err != nil {
-		return malformed("trusted root.json", err)
+	t, err := c.update(ctx, now)
+	if errors.Is(err, ErrSignature) {
+		// The keys may have been changed after we looked for a new root: look again, once.
+		t, err = c.update(ctx, now)
 	}
-	t, err := trustedmetadata.New(c.cfg.TrustedRoot)
 	if err != nil {
-		return classify("trusted root.json", err)
-	}
-	t.RefTime = now
-	for _, step := range []func(context.Context, *trustedmetadata.TrustedMetadata) error{
-		c.updateRoot, c.updateTimestamp, c.updateSnapshot, c.updateTargets,
-	} {
-		if err := step(ctx, t); err != nil {
-			return err
-		}
+		return err
 	}
 	if err := c.store.write(seenFile, []byte(now.Format(time.RFC3339))); err != nil {
 		return err
 	}
 	c.trusted = t
 	return nil
+}
+
+// update goes through the metadata from the trusted root to the targets.
+func (c *Client) update(ctx context.Context, now time.Time) (*trustedmetadata.TrustedMetadata, error) {
+	if err := checkRoot(c.cfg.TrustedRoot); err != nil {
+		return nil, malformed("trusted root.json", err)
+	}
+	t, err := trustedmetadata.New(c.cfg.TrustedRoot)
+	if err != nil {
+		return nil, classify("trusted root.json", err)
+	}
+	t.RefTime = now
+	for _, step := range []func(context.Context, *trustedmetadata.TrustedMetadata) error{
+		c.updateRoot, c.updateTimestamp, c.updateSnapshot, c.updateTargets,
+	} {
+		if err := step(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 // now returns the time for judging expiry. A clock that went back does not make old metadata young again: time

@@ -10,27 +10,52 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/drydock-os/drydock/internal/durable"
-	"github.com/secure-systems-lab/go-securesystemslib/cjson"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 )
 
-// ErrNoKey means that the keys at hand are not enough to sign for a role.
-var ErrNoKey = errors.New("not enough keys at hand to sign")
+// ErrKey means that a file does not hold a key that can be used here. Errors name files, never their content.
+var ErrKey = errors.New("not a usable key")
 
-// newKey makes an ed25519 key and writes it to path, readable by its owner only. An existing file is never replaced.
-func newKey(path string) (crypto.Signer, error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+// KeyType is a kind of key that can sign metadata.
+type KeyType string
+
+// The kinds of keys; all of them are known to the original client.
+const (
+	Ed25519 KeyType = "ed25519"
+	ECDSA   KeyType = "ecdsa" // on the curve P-256
+	RSA     KeyType = "rsa"   // signs with PSS
+)
+
+const (
+	newRSABits   = 3072
+	leastRSABits = 2048
+	maxKeyFile   = 64 << 10
+)
+
+// GenerateKey makes a private key and writes it to path (PEM, PKCS #8), readable by its owner only. An existing file
+// is never replaced.
+func GenerateKey(path string, kind KeyType) (Signer, error) {
+	var key crypto.Signer
+	var err error
+	switch kind {
+	case Ed25519, "":
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	case ECDSA:
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case RSA:
+		key, err = rsa.GenerateKey(rand.Reader, newRSABits)
+	default:
+		return nil, fmt.Errorf("making key: no key type %q (ed25519, ecdsa or rsa)", kind)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("making key: %w", err)
 	}
@@ -45,12 +70,11 @@ func newKey(path string) (crypto.Signer, error) {
 	if err := durable.WriteFile(path, block, 0o600); err != nil {
 		return nil, fmt.Errorf("making key: %w", err)
 	}
-	return key, nil
+	return keySigner{key}, nil
 }
 
-// loadKeys reads all private keys (*.pem, PKCS #8) in dir: ed25519, ECDSA on P-256 or RSA. Errors name files, never
-// their content.
-func loadKeys(dir string) ([]crypto.Signer, error) {
+// LoadKeys reads all private keys (*.pem, PKCS #8) in dir. Errors: ErrNoKey when there are none, ErrKey.
+func LoadKeys(dir string) ([]Signer, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.pem"))
 	if err != nil {
 		return nil, fmt.Errorf("reading keys: %w", err)
@@ -58,78 +82,112 @@ func loadKeys(dir string) ([]crypto.Signer, error) {
 	if len(paths) == 0 {
 		return nil, fmt.Errorf("reading keys: no *.pem files in %s: %w", dir, ErrNoKey)
 	}
-	var keys []crypto.Signer
+	var keys []Signer
 	for _, path := range paths {
-		data, err := os.ReadFile(path)
+		key, err := LoadKey(path)
 		if err != nil {
 			return nil, fmt.Errorf("reading keys: %w", err)
 		}
-		block, _ := pem.Decode(data)
-		if block == nil || block.Type != "PRIVATE KEY" {
-			return nil, fmt.Errorf("reading keys: %s is not a private key in PEM form (PKCS #8)", path)
-		}
-		parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("reading keys: %s: not a private key in PKCS #8 form", path)
-		}
-		switch key := parsed.(type) {
-		case ed25519.PrivateKey:
-			keys = append(keys, key)
-		case *rsa.PrivateKey:
-			keys = append(keys, key)
-		case *ecdsa.PrivateKey:
-			if key.Curve != elliptic.P256() {
-				return nil, fmt.Errorf("reading keys: %s: only the P-256 curve can sign here", path)
-			}
-			keys = append(keys, key)
-		default:
-			return nil, fmt.Errorf("reading keys: %s: a key of a kind that cannot sign here", path)
-		}
+		keys = append(keys, key)
 	}
 	return keys, nil
 }
 
-// sign signs m for a role of root with every key at hand that counts for it. Key ids are taken from root: they are
-// computed over the key as it is written there, and programs write the same key in different ways.
-func sign[T metadata.Roles](m *metadata.Metadata[T], role string, root *metadata.RootType, keys []crypto.Signer) error {
-	payload, err := cjson.EncodeCanonical(m.Signed)
+// LoadKey reads a private key (PEM, PKCS #8). The error is ErrKey for anything else.
+func LoadKey(path string) (Signer, error) {
+	block, err := readPEM(path)
 	if err != nil {
-		return fmt.Errorf("signing %s: %w", role, err)
+		return nil, err
 	}
-	m.Signatures = nil
-	ids := slices.Clone(root.Roles[role].KeyIDs)
-	slices.Sort(ids) // the same input gives the same file
-	for _, id := range ids {
-		public, err := root.Keys[id].ToPublicKey()
-		if err != nil {
-			return fmt.Errorf("signing %s: key %s: %w", role, id, err)
-		}
-		for _, key := range keys {
-			if !key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(public) {
-				continue
-			}
-			sig, err := signature(key, payload)
-			if err != nil {
-				return fmt.Errorf("signing %s: key %s: %w", role, id, err)
-			}
-			m.Signatures = append(m.Signatures, metadata.Signature{KeyID: id, Signature: sig})
-			break
-		}
+	if block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("%s: %w: want a private key in PEM form (PKCS #8)", path, ErrKey)
 	}
-	if got, want := len(m.Signatures), root.Roles[role].Threshold; got < want {
-		return fmt.Errorf("signing %s: %w: %d of the %d that are needed", role, ErrNoKey, got, want)
+	key, err := parsePrivate(block)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return nil
+	return keySigner{key}, nil
 }
 
-func signature(key crypto.Signer, payload []byte) ([]byte, error) {
-	if _, ok := key.(ed25519.PrivateKey); ok {
-		return key.Sign(rand.Reader, payload, crypto.Hash(0))
+// LoadPublicKey reads a public key (PEM, PKIX), or the public half of a private key (PEM, PKCS #8).
+func LoadPublicKey(path string) (crypto.PublicKey, error) {
+	block, err := readPEM(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading public key: %w", err)
 	}
-	digest := sha256.Sum256(payload)
-	if _, ok := key.(*rsa.PrivateKey); ok {
-		// The original client accepts no other salt length.
-		return key.Sign(rand.Reader, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256})
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err := parsePrivate(block)
+		if err != nil {
+			return nil, fmt.Errorf("reading public key: %s: %w", path, err)
+		}
+		return key.Public(), nil
+	case "PUBLIC KEY":
+		key, err := x509.ParsePKIXPublicKey(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("reading public key: %s: %w", path, ErrKey)
+		}
+		if err := checkPublic(key); err != nil {
+			return nil, fmt.Errorf("reading public key: %s: %w", path, err)
+		}
+		return key, nil
 	}
-	return key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	return nil, fmt.Errorf("reading public key: %s: %w: want a public key in PEM form (PKIX)", path, ErrKey)
+}
+
+// PublicPEM returns a public key in PEM form (PKIX).
+func PublicPEM(key crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("writing public key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
+
+func readPEM(path string) (*pem.Block, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, fmt.Errorf("%s: %w: no PEM block", path, ErrKey)
+	}
+	return block, nil
+}
+
+func parsePrivate(block *pem.Block) (crypto.Signer, error) {
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: want a private key in PKCS #8 form", ErrKey) // the cause might quote the key
+	}
+	key, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%w: this kind cannot sign", ErrKey)
+	}
+	return key, checkPublic(key.Public())
+}
+
+// checkPublic refuses what the original client could not verify, and what is too weak.
+func checkPublic(key crypto.PublicKey) error {
+	switch key := key.(type) {
+	case ed25519.PublicKey:
+		return nil
+	case *ecdsa.PublicKey:
+		if key.Curve != elliptic.P256() {
+			return fmt.Errorf("%w: only the P-256 curve can sign here", ErrKey)
+		}
+		return nil
+	case *rsa.PublicKey:
+		if key.N.BitLen() < leastRSABits {
+			return fmt.Errorf("%w: RSA with %d bits, want %d or more", ErrKey, key.N.BitLen(), leastRSABits)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: want ed25519, ecdsa or rsa", ErrKey)
 }

@@ -5,7 +5,6 @@ package tuf
 
 import (
 	"context"
-	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -33,26 +33,53 @@ const (
 
 // RepositoryConfig says where a repository is and how it is signed. Fields are required unless they name a default.
 type RepositoryConfig struct {
-	Dir     string // made by Init
-	KeysDir string // its private keys
+	Dir     string   // made by Init
+	KeysDir string   // its private keys; default: only Signers
+	Signers []Signer // further keys
 	Now     time.Time
 
 	TargetsLife, SnapshotLife, TimestampLife time.Duration // defaults: 2 weeks, 2 weeks, 1 week
+
+	LeastVersion int64 // of metadata that is published; default: any
 }
 
 // Repository publishes into a repository on disk. Below its Dir, "<part>/" holds the metadata of one part (a variant
 // and arch) and "targets/" the targets of all parts.
 type Repository struct {
-	cfg   RepositoryConfig
-	roots []rootFile // oldest first
-	root  rootFile   // the newest
-	keys  []crypto.Signer
-	lock  *os.File
+	cfg     RepositoryConfig
+	roots   []rootFile // oldest first
+	signers []Signer
+	lock    *os.File
+
+	// asks says whose keys sign for a role: those of the newest root, and while keys are changed those of two.
+	asks map[string][]*metadata.RootType
 }
 
 // OpenRepository reads roots and keys, checks that they belong together, and locks the repository against other
-// publishers until Close.
+// publishers until Close. Errors: ErrNoRepository, ErrNoKey, ErrKey, ErrExpired when root.json needs new dates first,
+// ErrLocked.
 func OpenRepository(cfg RepositoryConfig) (*Repository, error) {
+	r, err := openRepository(cfg)
+	if err != nil {
+		return nil, err
+	}
+	// Looking at the keys now tells before any work whether they are those of this repository.
+	for _, role := range []string{metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP} {
+		if err := canSign(role, r.root(), r.signers); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	if r.root().IsExpired(cfg.Now) {
+		return nil, errors.Join(fmt.Errorf("opening repository: root.json: %w", ErrExpired), r.Close())
+	}
+	return r, nil
+}
+
+// ErrLocked means that another program is publishing into the same repository.
+var ErrLocked = errors.New("another program is publishing")
+
+// openRepository leaves open whether the keys at hand are enough.
+func openRepository(cfg RepositoryConfig) (*Repository, error) {
 	if cfg.Now.IsZero() {
 		return nil, errors.New("opening repository: no time given")
 	}
@@ -63,33 +90,36 @@ func OpenRepository(cfg RepositoryConfig) (*Repository, error) {
 			*life = standard
 		}
 	}
-	r := &Repository{cfg: cfg}
+	r := &Repository{cfg: cfg, signers: slices.Clone(cfg.Signers), asks: map[string][]*metadata.RootType{}}
 	var err error
 	if r.roots, err = loadRoots(cfg.Dir); err != nil {
 		return nil, err
 	}
-	r.root = r.roots[len(r.roots)-1]
-	if r.keys, err = loadKeys(cfg.KeysDir); err != nil {
-		return nil, err
+	for _, role := range Roles() {
+		r.asks[role] = []*metadata.RootType{r.root()}
 	}
-	// Signing something now tells before any work whether the keys are those of this repository.
-	for _, role := range []string{metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP} {
-		if err := sign(metadata.Targets(), role, &r.root.Signed, r.keys); err != nil {
+	if cfg.KeysDir != "" {
+		keys, err := LoadKeys(cfg.KeysDir)
+		if err != nil {
 			return nil, err
 		}
-	}
-	if r.root.Signed.IsExpired(cfg.Now) {
-		return nil, fmt.Errorf("opening repository: root.json: %w", ErrExpired)
+		r.signers = append(r.signers, keys...)
 	}
 	if r.lock, err = os.Open(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("locking repository: %w", err)
 	}
 	if err := unix.Flock(int(r.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = r.lock.Close()
-		return nil, fmt.Errorf("locking repository %s: another program is publishing: %w", cfg.Dir, err)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrLocked
+		}
+		return nil, fmt.Errorf("locking repository %s: %w", cfg.Dir, err)
 	}
 	return r, nil
 }
+
+// root is the newest root.
+func (r *Repository) root() *metadata.RootType { return &r.roots[len(r.roots)-1].Signed }
 
 // Close releases the lock.
 func (r *Repository) Close() error { return r.lock.Close() }
@@ -176,7 +206,7 @@ func (r *Repository) ReadTarget(part, name string) ([]byte, error) {
 	if file == nil {
 		return nil, fmt.Errorf("%s: %w", name, ErrAbsent)
 	}
-	data, err := os.ReadFile(filepath.Join(r.cfg.Dir, targetsDir, hex.EncodeToString(file.Hashes["sha256"])+"."+name))
+	data, err := os.ReadFile(filepath.Join(r.cfg.Dir, targetsDir, targetFile(name, file)))
 	if err != nil {
 		return nil, fmt.Errorf("reading target: %w", err)
 	}
@@ -184,6 +214,32 @@ func (r *Repository) ReadTarget(part, name string) ([]byte, error) {
 		return nil, fmt.Errorf("reading target: %w", classify(name, err))
 	}
 	return data, nil
+}
+
+// Version returns the version of a part's metadata; 0 when nothing is published.
+func (r *Repository) Version(part string) (int64, error) {
+	s, err := r.load(part)
+	if err != nil {
+		return 0, err
+	}
+	return s.timestamp, nil
+}
+
+// TargetFile returns the path of a published target, or ErrAbsent. What the file holds is not looked at.
+func (r *Repository) TargetFile(part, name string) (string, error) {
+	s, err := r.load(part)
+	if err != nil {
+		return "", err
+	}
+	file := s.files[name]
+	if file == nil {
+		return "", fmt.Errorf("%s: %w", name, ErrAbsent)
+	}
+	return filepath.Join(r.cfg.Dir, targetsDir, targetFile(name, file)), nil
+}
+
+func targetFile(name string, file *metadata.TargetFiles) string {
+	return hex.EncodeToString(file.Hashes["sha256"]) + "." + name
 }
 
 // targetsDir is the folder of all targets, shared by all parts.
@@ -194,6 +250,7 @@ type Source struct {
 	Name string
 	Path string
 	Data []byte
+	Want string // name that the file must get in the repository, which names its digest; default: any
 }
 
 // Published says what a publication consists of.
@@ -202,16 +259,17 @@ type Published struct {
 	Targets []Target
 }
 
-// Publish adds targets to a part of the repository (replacing those of the same name) and signs everything anew. It
-// also renews expiry, so that a Publish without sources only does that. The part becomes visible all at once, when the
-// timestamp is replaced at the end; after an error it is unchanged, save for files that nothing refers to.
-func (r *Repository) Publish(ctx context.Context, part string, sources []Source) (*Published, error) {
+// Publish adds targets to a part of the repository (replacing those of the same name), removes those named in remove,
+// and signs everything anew. It also renews expiry, so that a Publish without sources only does that. The part becomes
+// visible all at once, when the timestamp is replaced at the end; after an error it is unchanged, save for files that
+// nothing refers to. Files of removed targets stay, for hosts that are downloading them.
+func (r *Repository) Publish(ctx context.Context, part string, sources []Source, remove ...string) (*Published, error) {
 	s, err := r.load(part)
 	if err != nil {
 		return nil, err
 	}
 	// The original numbers metadata by the time; ours also rises when two publications share a second.
-	p := &Published{Version: max(r.cfg.Now.Unix(), s.timestamp+1, s.snapshot+1, s.targets+1)}
+	p := &Published{Version: max(r.cfg.Now.Unix(), r.cfg.LeastVersion, s.timestamp+1, s.snapshot+1, s.targets+1)}
 	dir := filepath.Join(r.cfg.Dir, part)
 	for _, d := range []string{dir, filepath.Join(r.cfg.Dir, targetsDir)} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -221,6 +279,9 @@ func (r *Repository) Publish(ctx context.Context, part string, sources []Source)
 	targets := metadata.Targets(expiry(r.cfg.Now, r.cfg.TargetsLife))
 	targets.Signed.SpecVersion, targets.Signed.Version = specVersion, p.Version
 	maps.Copy(targets.Signed.Targets, s.files)
+	for _, name := range remove {
+		delete(targets.Signed.Targets, name)
+	}
 	for _, source := range sources {
 		t, err := r.addTarget(ctx, source)
 		if err != nil {
@@ -232,34 +293,68 @@ func (r *Repository) Publish(ctx context.Context, part string, sources []Source)
 	if err := durable.SyncDir(filepath.Join(r.cfg.Dir, targetsDir)); err != nil {
 		return nil, fmt.Errorf("publishing: %w", err)
 	}
-	for _, root := range r.roots {
-		if err := durable.WriteFile(filepath.Join(dir, root.name), root.data, 0o644); err != nil {
-			return nil, fmt.Errorf("publishing: %w", err)
-		}
+	if err := r.copyRoots(part); err != nil {
+		return nil, err
 	}
-	meta, err := write(r, targets, metadata.TARGETS, dir, strconv.FormatInt(p.Version, 10)+"."+targetsFile, p.Version)
+	meta, err := write(ctx, r, targets, metadata.TARGETS, dir, strconv.FormatInt(p.Version, 10)+"."+targetsFile, p.Version)
 	if err != nil {
 		return nil, err
 	}
 	snapshot := metadata.Snapshot(expiry(r.cfg.Now, r.cfg.SnapshotLife))
 	snapshot.Signed.SpecVersion, snapshot.Signed.Version = specVersion, p.Version
 	snapshot.Signed.Meta[targetsFile] = meta
-	meta, err = write(r, snapshot, metadata.SNAPSHOT, dir, strconv.FormatInt(p.Version, 10)+"."+snapshotFile, p.Version)
+	meta, err = write(ctx, r, snapshot, metadata.SNAPSHOT, dir, strconv.FormatInt(p.Version, 10)+"."+snapshotFile, p.Version)
 	if err != nil {
 		return nil, err
 	}
 	timestamp := metadata.Timestamp(expiry(r.cfg.Now, r.cfg.TimestampLife))
 	timestamp.Signed.SpecVersion, timestamp.Signed.Version = specVersion, p.Version
 	timestamp.Signed.Meta[snapshotFile] = meta
-	if _, err := write(r, timestamp, metadata.TIMESTAMP, dir, metadata.TIMESTAMP+".json", p.Version); err != nil {
+	if _, err := write(ctx, r, timestamp, metadata.TIMESTAMP, dir, metadata.TIMESTAMP+".json", p.Version); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
+// copyRoots puts the chain of roots beside the metadata of a part, where readers look for it.
+func (r *Repository) copyRoots(part string) error {
+	for _, root := range r.roots {
+		if err := durable.WriteFile(filepath.Join(r.cfg.Dir, part, root.name), root.data, 0o644); err != nil {
+			return fmt.Errorf("publishing: %w", err)
+		}
+	}
+	return nil
+}
+
+// CopyRoots makes the empty folder dir a repository with the same roots, and nothing published.
+func (r *Repository) CopyRoots(dir string) error {
+	for _, root := range r.roots {
+		if err := durable.WriteFile(filepath.Join(dir, root.name), root.data, 0o644); err != nil {
+			return fmt.Errorf("writing root.json: %w", err)
+		}
+	}
+	return durable.WriteFile(filepath.Join(dir, "root.json"), r.roots[len(r.roots)-1].data, 0o644)
+}
+
+// Parts lists the parts of the repository, each a variant and arch, sorted.
+func (r *Repository) Parts() ([]string, error) { return Parts(os.DirFS(r.cfg.Dir)) }
+
+// Parts lists the parts of a repository in files: the folders that hold a timestamp.
+func Parts(files fs.FS) ([]string, error) {
+	found, err := fs.Glob(files, "*/*/"+metadata.TIMESTAMP+".json")
+	if err != nil {
+		return nil, fmt.Errorf("reading repository: %w", err)
+	}
+	for i := range found {
+		found[i] = path.Dir(found[i])
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
 // write signs m, writes it, and describes the file for the metadata that refers to it.
-func write[T metadata.Roles](r *Repository, m *metadata.Metadata[T], role, dir, name string, version int64) (*metadata.MetaFiles, error) {
-	if err := sign(m, role, &r.root.Signed, r.keys); err != nil {
+func write[T metadata.Roles](ctx context.Context, r *Repository, m *metadata.Metadata[T], role, dir, name string, version int64) (*metadata.MetaFiles, error) {
+	if err := sign(ctx, m, role, r.signers, r.asks[role]...); err != nil {
 		return nil, err
 	}
 	data, err := m.ToBytes(true)
@@ -312,6 +407,9 @@ func (r *Repository) addTarget(ctx context.Context, source Source) (_ Target, er
 	}
 	if err := out.Close(); err != nil {
 		return t, err
+	}
+	if source.Want != "" && source.Want != t.file() {
+		return t, fmt.Errorf("%s: %w", source.Path, ErrDigest)
 	}
 	return t, os.Rename(out.Name(), filepath.Join(dir, t.file()))
 }

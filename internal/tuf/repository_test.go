@@ -65,7 +65,7 @@ func TestInitRefuses(t *testing.T) {
 		"expired":              {Expires: -time.Hour, Now: start},
 	} {
 		dir, keys := t.TempDir(), t.TempDir()
-		if _, err := Init(dir, keys, o); err == nil {
+		if _, err := Init(t.Context(), dir, keys, o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 		if files := append(list(t, dir), list(t, keys)...); len(files) != 0 {
@@ -74,10 +74,10 @@ func TestInitRefuses(t *testing.T) {
 	}
 	w := newWorld(t, InitOptions{})
 	before := list(t, w.keys)
-	if _, err := Init(w.dir, filepath.Join(t.TempDir(), "k"), InitOptions{Now: start}); !errors.Is(err, ErrInitialized) {
+	if _, err := Init(t.Context(), w.dir, filepath.Join(t.TempDir(), "k"), InitOptions{Now: start}); !errors.Is(err, ErrInitialized) {
 		t.Errorf("second repository: %v", err)
 	}
-	if _, err := Init(t.TempDir(), w.keys, InitOptions{Now: start}); !errors.Is(err, ErrInitialized) {
+	if _, err := Init(t.Context(), t.TempDir(), w.keys, InitOptions{Now: start}); !errors.Is(err, ErrInitialized) {
 		t.Errorf("second use of keys: %v", err)
 	}
 	if diff := cmp.Diff(before, list(t, w.keys)); diff != "" {

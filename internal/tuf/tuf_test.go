@@ -45,7 +45,7 @@ type world struct {
 func newWorld(t *testing.T, o InitOptions) *world {
 	w := &world{t: t, dir: t.TempDir(), keys: filepath.Join(t.TempDir(), "keys"), store: t.TempDir(), now: start.Add(time.Minute)}
 	o.Now = start
-	path, err := Init(w.dir, w.keys, o)
+	path, err := Init(t.Context(), w.dir, w.keys, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func restore(w *world, p *Published) {
 	ts := metadata.Timestamp(start.Add(24 * time.Hour))
 	ts.Signed.Version = p.Version
 	ts.Signed.Meta[snapshotFile] = metadata.MetaFile(p.Version)
-	if _, err := write(r, ts, metadata.TIMESTAMP, filepath.Dir(old), "timestamp.json", p.Version); err != nil {
+	if _, err := write(w.t.Context(), r, ts, metadata.TIMESTAMP, filepath.Dir(old), "timestamp.json", p.Version); err != nil {
 		w.t.Fatal(err)
 	}
 	data, _ := os.ReadFile(old)
@@ -332,60 +332,6 @@ func copyDir(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return to
-}
-
-// A root chain is followed, remembered, and works without the server's help the next time.
-func TestRootRotation(t *testing.T) {
-	w := newWorld(t, InitOptions{})
-	w.publish(start, map[string]string{"manifest.json": "one"})
-	w.mustRefresh()
-	rotate(t, w)
-	w.publish(start.Add(time.Hour), map[string]string{"manifest.json": "two"})
-	c := w.mustRefresh()
-	if got, err := c.Read(t.Context(), "manifest.json", 100); err != nil || string(got) != "two" {
-		t.Errorf("after the rotation: %q, %v", got, err)
-	}
-	w.setTamper(on("/2.root.json", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusTeapot) }))
-	w.mustRefresh() // 2.root.json is known
-}
-
-// rotate replaces the timestamp key.
-func rotate(t *testing.T, w *world) {
-	t.Helper()
-	chain, err := loadRoots(w.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := chain[0].Metadata
-	keys, err := loadKeys(w.keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(w.keys, "timestamp-1.pem")); err != nil {
-		t.Fatal(err)
-	}
-	key, err := newKey(filepath.Join(w.keys, "timestamp-2.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := metadata.KeyFromPublicKey(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	old := root.Signed.Roles[metadata.TIMESTAMP].KeyIDs[0]
-	if err := root.Signed.RevokeKey(old, metadata.TIMESTAMP); err != nil {
-		t.Fatal(err)
-	}
-	if err := root.Signed.AddKey(public, metadata.TIMESTAMP); err != nil {
-		t.Fatal(err)
-	}
-	root.Signed.Version++
-	if err := sign(root, metadata.ROOT, &root.Signed, keys); err != nil {
-		t.Fatal(err)
-	}
-	if err := root.ToFile(filepath.Join(w.dir, "2.root.json"), true); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestDamagedMemoryIsForgotten(t *testing.T) {

@@ -73,7 +73,7 @@ func published(t testing.TB, sizes ...int64) (*tuf.Client, map[int64]source) {
 	dir := t.TempDir()
 	repo, keys := filepath.Join(dir, "repo"), filepath.Join(dir, "keys")
 	now := time.Now()
-	root, err := tuf.Init(repo, keys, tuf.InitOptions{Now: now})
+	root, err := tuf.Init(t.Context(), repo, keys, tuf.InitOptions{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

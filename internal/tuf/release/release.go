@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
 	"time"
@@ -35,8 +34,10 @@ var (
 
 // Config says what to publish and where. Fields are required unless they name a default.
 type Config struct {
-	Dir     string // of the repository, made by tuf.Init
-	KeysDir string
+	Dir     string       // of the repository, made by tuf.Init
+	KeysDir string       // default: only Signers
+	Signers []tuf.Signer // further keys
+	Life    Life
 
 	Variant, Arch string
 	Version       string // without v
@@ -70,10 +71,12 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`)
 // Publish adds the update to the repository. Errors: manifest.ErrVersion, manifest.ErrExists, ErrImages, ErrName and
 // those of tuf.OpenRepository; after any of them the repository is as it was.
 func Publish(ctx context.Context, cfg Config) (*Result, error) {
-	for what, name := range map[string]string{"variant": cfg.Variant, "arch": cfg.Arch} {
-		if !namePattern.MatchString(name) || name == "targets" {
-			return nil, fmt.Errorf("publishing: %s %q: %w", what, name, ErrName)
-		}
+	w := Where{
+		Dir: cfg.Dir, KeysDir: cfg.KeysDir, Signers: cfg.Signers, Life: cfg.Life,
+		Variant: cfg.Variant, Arch: cfg.Arch, Now: cfg.Now,
+	}
+	if err := w.check(); err != nil {
+		return nil, err
 	}
 	version, err := manifest.ParseVersion(cfg.Version)
 	if err != nil {
@@ -95,31 +98,20 @@ func Publish(ctx context.Context, cfg Config) (*Result, error) {
 		sources = append(sources, tuf.Source{Name: *image.name, Path: file})
 	}
 
-	repo, err := tuf.OpenRepository(tuf.RepositoryConfig{Dir: cfg.Dir, KeysDir: cfg.KeysDir, Now: cfg.Now})
-	if err != nil {
-		return nil, err
-	}
-	defer repo.Close()
-	part := path.Join(cfg.Variant, cfg.Arch)
-	m, err := load(repo, part)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.Add(update, cfg.MaxVersion); err != nil {
-		return nil, fmt.Errorf("publishing: %w", err)
-	}
-	data, err := m.JSON()
-	if err != nil {
-		return nil, fmt.Errorf("publishing: %w", err)
-	}
-	published, err := repo.Publish(ctx, part, append(sources, tuf.Source{Name: manifest.TargetName, Data: data}))
+	var limit *semver.Version
+	published, err := edit(ctx, w, func(m *manifest.Manifest) ([]tuf.Source, error) {
+		if err := m.Add(update, cfg.MaxVersion); err != nil {
+			return nil, err
+		}
+		limit = m.Find(cfg.Variant, cfg.Arch, version).MaxVersion
+		return sources, nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	result := &Result{
-		Variant: cfg.Variant, Arch: cfg.Arch, Version: version.String(),
-		MaxVersion:      m.Find(cfg.Variant, cfg.Arch, version).MaxVersion.String(),
-		MetadataVersion: published.Version, Metadata: part,
+		Variant: cfg.Variant, Arch: cfg.Arch, Version: version.String(), MaxVersion: limit.String(),
+		MetadataVersion: published.Version, Metadata: w.part(),
 	}
 	for _, t := range published.Targets {
 		result.Targets = append(result.Targets, Target{t.Name, t.Length, fmt.Sprintf("%x", t.SHA256)})
