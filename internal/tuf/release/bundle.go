@@ -81,7 +81,7 @@ func Export(ctx context.Context, w Where, version *semver.Version, out string) (
 		return nil, fmt.Errorf("exporting: %w", err)
 	}
 	small := w
-	small.Dir, small.least = dir, least // a bundle never looks older than what it was made of
+	small.Dir, small.least = dir, least+1 // so that later bundles replace earlier ones, however fast they are made
 	to, err := small.open()
 	if err != nil {
 		return nil, err
