@@ -110,12 +110,13 @@ check: ## Everything a change must pass: generate, fmt, vet, lint, layers, tests
 
 CHARTS := deploy/charts
 .PHONY: generate
-generate: $(BIN)/tools/controller-gen $(BIN)/tools/chart ## Write deep copies, CRDs and the static manifest anew
+generate: $(BIN)/tools/controller-gen $(BIN)/tools/chart ## Write deep copies, CRDs, the static manifest and the values reference anew
 	$(BIN)/tools/controller-gen object:headerFile=tools/header.go.txt paths=./api/...
 	$(BIN)/tools/controller-gen crd paths=./api/... output:crd:dir=$(CHARTS)/bottlerocket-update-operator/files
 	@cp $(CHARTS)/bottlerocket-update-operator/files/*.yaml $(CHARTS)/bottlerocket-shadow/files/
 	$(BIN)/tools/chart -lint $(CHARTS)/bottlerocket-shadow
 	$(BIN)/tools/chart -namespace brupop-bottlerocket-aws -o deploy/bottlerocket-update-operator.yaml $(CHARTS)/bottlerocket-update-operator
+	$(BIN)/tools/chart -reference -o docs/operator/values.md $(CHARTS)/bottlerocket-update-operator
 
 .PHONY: fmt
 fmt: ## Format all Go code

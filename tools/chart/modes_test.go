@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the expected rights of testdata anew")
+
+func TestOwnCertificatesNeedNothing(t *testing.T) {
+	all := mustRender(t, ``)
+	for name := range all {
+		if strings.HasPrefix(name, "Issuer/") || strings.HasPrefix(name, "Certificate/") {
+			t.Errorf("%s needs cert-manager", name)
+		}
+	}
+	if got := env(all, apiserver)["TLS_MODE"]; got != "own" {
+		t.Errorf("TLS_MODE is %q", got)
+	}
+	if v := at(all[apiserver], "spec", "template", "spec", "volumes"); v != nil {
+		t.Errorf("the apiserver mounts %v", v)
+	}
+}
+
+func TestCertManagerMakesTheSecretsOfTheContract(t *testing.T) {
+	all := mustRender(t, `{tls: {mode: cert-manager}, namespace: updates}`)
+	for name, secret := range map[string]string{
+		"Certificate/brupop-selfsigned-ca":                "brupop-root-ca-secret",
+		"Certificate/brupop-apiserver-certificate":        "brupop-apiserver-certificate",
+		"Certificate/brupop-apiserver-client-certificate": "brupop-apiserver-client-certificate",
+	} {
+		spec := at(all[name], "spec")
+		if at(spec, "secretName") != secret {
+			t.Errorf("%s makes %v, want %s", name, at(spec, "secretName"), secret)
+		}
+		for _, explicit := range []any{at(spec, "duration"), at(spec, "renewBefore"), at(spec, "privateKey", "rotationPolicy")} {
+			if explicit == nil { // D5
+				t.Errorf("%s leaves its lifetime to the version of cert-manager: %v", name, spec)
+			}
+		}
+		if at(spec, "privateKey", "encoding") != "PKCS8" {
+			t.Errorf("%s: key is not in the form that the original reads", name)
+		}
+	}
+	if got := at(all["Certificate/brupop-selfsigned-ca"], "spec", "privateKey", "rotationPolicy"); got != "Never" {
+		t.Errorf("the authority's key is rotated: %v", got)
+	}
+	names := fmt.Sprint(at(all["Certificate/brupop-apiserver-certificate"], "spec", "dnsNames"))
+	if names != "[brupop-apiserver.updates.svc brupop-apiserver.updates.svc.cluster.local]" {
+		t.Errorf("the certificate is for %s", names)
+	}
+	for _, issuer := range []string{"Issuer/selfsigned-issuer", "Issuer/brupop-root-certificate-issuer"} {
+		if all[issuer] == nil {
+			t.Errorf("there is no %s", issuer)
+		}
+	}
+	checkSecrets(t, all, "brupop-apiserver-certificate", "brupop-apiserver-client-certificate")
+}
+
+func TestSecretsOfYourOwn(t *testing.T) {
+	all := mustRender(t, `tls: {mode: secret, secret: {server: mine, client: theirs}}`)
+	checkSecrets(t, all, "mine", "theirs")
+}
+
+// checkSecrets looks at what apiserver and agents mount when the certificates come from outside.
+func checkSecrets(t *testing.T, all objects, server, client string) {
+	t.Helper()
+	if got := env(all, apiserver)["TLS_MODE"]; got != "files" {
+		t.Errorf("TLS_MODE is %q", got)
+	}
+	pod := at(all[apiserver], "spec", "template", "spec")
+	if at(pod, "volumes", 0, "secret", "secretName") != server || at(pod, "containers", 0, "volumeMounts", 0, "mountPath") != "/etc/brupop-tls-keys" {
+		t.Errorf("the apiserver mounts %v at %v", at(pod, "volumes"), at(pod, "containers", 0, "volumeMounts"))
+	}
+	volumes, _ := at(all[agent], "spec", "template", "spec", "volumes").([]any)
+	found := false
+	for _, v := range volumes {
+		found = found || at(v, "secret", "secretName") == client
+	}
+	if !found {
+		t.Errorf("agents do not mount %s: %v", client, volumes)
+	}
+	for _, rule := range rights(all) {
+		if strings.Contains(rule, "secrets") {
+			t.Errorf("nobody has to touch secrets, but %s", rule)
+		}
+	}
+}
+
+// rights writes each rule of each role as one line.
+func rights(all objects) []string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if !strings.HasPrefix(name, "ClusterRole/") && !strings.HasPrefix(name, "Role/") {
+			continue
+		}
+		rules, _ := at(all[name], "rules").([]any)
+		for _, r := range rules {
+			line := name + ": " + words(at(r, "verbs")) + " of " + words(at(r, "resources")) + " in " + words(at(r, "apiGroups"))
+			if only := at(r, "resourceNames"); only != nil {
+				line += " named " + words(only)
+			}
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func words(list any) string {
+	l, _ := list.([]any)
+	var out []string
+	for _, w := range l {
+		if w == "" {
+			w = "core"
+		}
+		out = append(out, fmt.Sprint(w))
+	}
+	return strings.Join(out, ",")
+}
+
+// TestRightsAreExact holds every right that anything of the chart has against a list that people review.
+// -update writes the list anew.
+func TestRightsAreExact(t *testing.T) {
+	const file = "testdata/rights.txt"
+	got := strings.Join(rights(mustRender(t, ``)), "\n") + "\n"
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("rights changed; look at each and run 'go test ./chart -update' in tools if they are meant.\ngot:\n%s\nwant:\n%s", got, want)
+	}
+	if strings.Contains(got, "*") {
+		t.Error("a right has a wildcard")
+	}
+}
