@@ -32,7 +32,7 @@ const innerEnv = "DRYDOCK_LAB_INSIDE"
 const keeperFD = 3
 
 // ErrUnavailable means that this machine does not let this user make the namespaces the lab needs.
-var ErrUnavailable = errors.New("this machine lets you make no private namespaces")
+var ErrUnavailable = errors.New("this machine allows no private namespaces")
 
 // Inside reports whether the calling program is the inner one.
 func Inside() bool { return os.Getenv(innerEnv) != "" }
