@@ -64,9 +64,10 @@ type Lab struct {
 	kubelets map[string]*kubelet.Kubelet // the present boot's, by node
 	injected map[int]bool                // faults that happened
 
-	work   sync.WaitGroup
-	stop   context.CancelFunc
-	failed chan error
+	running context.Context // ends when the lab does; only asked whether it has
+	work    sync.WaitGroup
+	stop    context.CancelFunc
+	failed  chan error
 }
 
 // Start brings a lab up to the point where all nodes are Ready, the workload runs and the operator is
@@ -85,9 +86,8 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 		images: map[string]string{}, failed: make(chan error, 1),
 	}
 	l.tracker = newTracker(l.nodeNames(), cfg.To, cfg.MaxConcurrent, cfg.Replicas)
-	running, stop := context.WithCancel(ctx)
-	l.stop = stop
-	err := l.start(running)
+	l.running, l.stop = context.WithCancel(ctx)
+	err := l.start(l.running)
 	if err == nil {
 		return l, nil
 	}

@@ -94,6 +94,9 @@ func (l *Lab) measure(r *Report, now time.Time) error {
 // machineEvent passes what a host did to the tracker, and what a person should know to the display.
 func (l *Lab) machineEvent(e machine.Event) {
 	l.tracker.machineEvent(e)
+	if l.running.Err() != nil {
+		return // what ends because the lab does is no news
+	}
 	switch e.Kind {
 	case machine.SlotRefused:
 		l.display.say("%s: the boot loader passed over slot %v: %s", e.Host, e.Boot.Slot, e.Reason)
