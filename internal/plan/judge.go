@@ -16,15 +16,20 @@ type verdict struct {
 // node's agent does what the spec says and then reports the same state; the controller's rows are:
 //
 //	row  spec / status               condition                     new spec
-//	 4   Idle / Idle                 same versions                 Idle, no time, no version
+//	 4   Idle / Idle                 same versions, a version left Idle, no time, no version
 //	 5   Idle / Idle                 other version offered, slot   Staged, time, version offered
 //	 7   Staged / Staged                                           Rebooted, time, version kept
 //	10   Rebooted / Rebooted                                       Monitoring, time, version kept
-//	12   Monitoring / Monitoring     node is Ready                 Idle, time, version kept
+//	12   Monitoring / Monitoring     node is Ready                 Idle, time, no version
 //	16   not Idle / ErrorReset                                     Idle, time, version kept
 //
-// In all other rows the agent is to act.
-func judge(node *Node, s *Shadow, now time.Time) verdict {
+// In all other rows the agent is to act. The original kept the version in row 12, only to remove it by row 4 right
+// after: no agent reads the version of an Idle spec, so one write does for both.
+func (f *Snapshot) judge(node *Node, s *Shadow, now time.Time) verdict {
+	return f.enforce(s, f.judgeState(node, s, now), now)
+}
+
+func (f *Snapshot) judgeState(node *Node, s *Shadow, now time.Time) verdict {
 	spec, status := s.Spec, s.Status
 	since := parseTime(spec.Since)
 	waits := func(reason WaitReason, who Actor) verdict {
@@ -65,14 +70,14 @@ func judge(node *Node, s *Shadow, now time.Time) verdict {
 		if node.NotReady {
 			return waits(NodeNotReady, Administrator)
 		}
-		return verdict{move: moveTo(s, Idle, spec.Version, UpdateVerified, now)}
+		return verdict{move: verified(s, now)}
 	default:
-		return judgeIdle(node, s, now)
+		return f.judgeIdle(node, s, now)
 	}
 }
 
 // judgeIdle looks at a node that is asked for nothing and does nothing.
-func judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
+func (f *Snapshot) judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 	status := s.Status
 	wait := Wait{Node: s.Node, Version: status.TargetVersion}
 	invalid := func(detail string) verdict {
@@ -87,7 +92,11 @@ func judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 	case node.CordonedByUs:
 		wait.Reason, wait.Who = CordonLeft, NodeAgent
 		return verdict{wait: wait}
-	case status.CurrentVersion == status.TargetVersion && s.Spec != Spec{State: Idle}: // row 4
+	case status.CurrentVersion == status.TargetVersion && node.NotReady && s.TimedOut.Count > 0:
+		// It did not come back as it should, and is remembered as such until it has.
+		wait.Reason, wait.Who = NodeNotReady, Administrator
+		return verdict{wait: wait}
+	case status.CurrentVersion == status.TargetVersion && (s.Spec.Version != "" || s.TimedOut.Count > 0): // row 4
 		return verdict{move: Move{
 			Node: s.Node, From: s.Spec.State, To: Idle, Spec: Spec{State: Idle}, Reason: UpdateComplete,
 			Detail: "node runs " + status.CurrentVersion + " and no other version is offered",
@@ -101,17 +110,41 @@ func judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 		if failed.IsZero() {
 			return invalid("the time of its last failure is not an RFC 3339 time: " + quote(status.FailedAt))
 		}
-		if due := failed.Add(backOff(status.CrashCount)); now.Before(due) {
-			wait.Reason, wait.Who, wait.Since, wait.Until = BackOff, Clock, failed, due
-			wait.Detail = status.LastError
-			return verdict{wait: wait}
-		}
+		wait.pause(failed, status.CrashCount, status.LastError)
 	}
-	if node.NotReady {
-		wait.Reason, wait.Who = NodeNotReady, Administrator
+	if s.TimedOut.Count > 0 {
+		// A mark that cannot be read was not written by us, and pauses nothing.
+		wait.pause(parseTime(s.TimedOut.At), s.TimedOut.Count, "no answer in time in the state "+string(s.TimedOut.State))
+	}
+	if now.Before(wait.Until) {
+		wait.Reason, wait.Who = BackOff, Clock
+		return verdict{wait: wait}
+	}
+	wait = Wait{Node: s.Node, Version: status.TargetVersion, Who: Administrator}
+	switch {
+	case node.NotReady:
+		wait.Reason = NodeNotReady
+		return verdict{wait: wait}
+	case node.Cordoned && !f.UpdateCordoned:
+		wait.Reason = NodeCordoned
 		return verdict{wait: wait}
 	}
 	return verdict{start: true} // row 5, once a slot is free
+}
+
+// pause makes the wait last until the pause after the n-th failure in a row is over, if that is later.
+func (w *Wait) pause(failed time.Time, n uint32, cause string) {
+	if due := failed.Add(backOff(n)); due.After(w.Until) {
+		w.Since, w.Until, w.Detail = failed, due, cause
+	}
+}
+
+// verified ends an update, and forgets the attempts before it.
+func verified(s *Shadow, now time.Time) Move {
+	m := moveTo(s, Idle, "", UpdateVerified, now)
+	m.TimedOut = TimedOut{}
+	m.Detail = describe(s, UpdateVerified, s.Spec.Version)
+	return m
 }
 
 func working(wanted State) WaitReason {
@@ -129,7 +162,7 @@ func working(wanted State) WaitReason {
 
 func moveTo(s *Shadow, to State, version string, reason MoveReason, now time.Time) Move {
 	return Move{
-		Node: s.Node, From: s.Spec.State, To: to, Reason: reason,
+		Node: s.Node, From: s.Spec.State, To: to, Reason: reason, TimedOut: s.TimedOut,
 		Spec:   Spec{State: to, Since: now.UTC().Format(time.RFC3339Nano), Version: version},
 		Detail: describe(s, reason, version),
 	}

@@ -4,13 +4,15 @@
 // Package plan decides which node of the fleet moves next, and says for every other node what it waits for.
 //
 // Next is a pure function of a snapshot and a time: no I/O, no clock, no memory, so a restart changes
-// nothing, and whoever prints a plan prints what will be done. Three things hold for every snapshot,
-// however odd its data: no start is decided while as many nodes as MaxConcurrent hold a slot, a node that
-// is stuck or unreadable keeps only its own slot, and every node has a move or a reason.
+// nothing, and whoever prints a plan prints what will be done. Four things hold for every snapshot,
+// however odd its data: no start is decided outside of the window or while as many nodes as MaxConcurrent
+// hold a slot, a node that is stuck or unreadable keeps only its own slot, it keeps that no longer than the
+// limit of its state, and every node has a move or a reason.
 package plan
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -46,11 +48,9 @@ type Node struct {
 	OptedIn bool
 	// NotReady is whether the node's Ready condition is there and is not True.
 	NotReady bool
-	// Cordoned is whether the node is unschedulable, by whomever. It does not keep the node from
-	// starting: an empty node is a good one to update, and its cordon stays when the update is done.
+	// Cordoned is whether the node is unschedulable, by whomever.
 	Cordoned bool
-	// CordonedByUs is whether the operator itself made the node unschedulable. Such a node holds a slot
-	// whatever its shadow says.
+	// CordonedByUs is whether the operator itself made the node unschedulable.
 	CordonedByUs bool
 }
 
@@ -84,12 +84,19 @@ type Shadow struct {
 	Spec     Spec
 	// Status is nil until the agent has reported.
 	Status *Status
+	// TimedOut remembers attempts that were called off; zero if there was none since the last update.
+	TimedOut TimedOut
 }
 
-// active is whether the shadow holds a slot: anything but settled idleness does. A shadow that is asked
-// for nothing and has not reported yet holds none.
-func (s *Shadow) active() bool {
-	return s.Spec.State != Idle || s.Status != nil && s.Status.CurrentState != Idle
+// TimedOut is what is kept of attempts that the controller called off because a state took too long. The node
+// itself knows nothing of them, so its crash count does not have them.
+type TimedOut struct {
+	// Count is how many there were in a row.
+	Count uint32
+	// At is when the last was called off, RFC 3339.
+	At string
+	// State is what the node was asked for then.
+	State State
 }
 
 // Snapshot is the fleet at one moment. Names of nodes and of shadows are unique; of two entries with one
@@ -97,10 +104,29 @@ func (s *Shadow) active() bool {
 type Snapshot struct {
 	Nodes   []Node
 	Shadows []Shadow
-	// MaxConcurrent is how many nodes may hold a slot for a further one to start.
+	// MaxConcurrent is how many nodes may hold a slot, and with CountUnavailable be unavailable.
 	MaxConcurrent Limit
+	// CountUnavailable is whether nodes that are not Ready or are cordoned hold a slot too, by whatever
+	// cause.
+	CountUnavailable bool
+	// UpdateCordoned is whether a node that somebody else has cordoned may start. Its cordon stays.
+	UpdateCordoned bool
+	// Window is when nodes may start.
+	Window Window
+	// Timeouts bound the states.
+	Timeouts Timeouts
 	// OwnNode is the node that the controller runs on; it starts last. Empty if unknown.
 	OwnNode string
+}
+
+// Window is when nodes may start. The zero Window is always open.
+type Window struct {
+	// Closed is whether no node may start now.
+	Closed bool
+	// Opens is when that ends; zero if it is open, or never opens.
+	Opens time.Time
+	// Closes is when an open window ends; zero if that is not known.
+	Closes time.Time
 }
 
 // Move is a change of one node's spec.
@@ -110,8 +136,10 @@ type Move struct {
 	// other fields change.
 	From, To State
 	// Spec is the whole spec to write.
-	Spec   Spec
-	Reason MoveReason
+	Spec Spec
+	// TimedOut is to be stored in place of that of the shadow.
+	TimedOut TimedOut
+	Reason   MoveReason
 	// Detail is a sentence for people.
 	Detail string
 }
@@ -128,8 +156,11 @@ type Decision struct {
 	Moves    []Move
 	Waiting  []Wait
 	Removals []Removal
-	// Slots is how many nodes hold a slot once the moves are made.
+	// Slots is how many nodes hold a slot once the moves are made, Limit how many may.
 	Slots int
+	Limit Limit
+	// Active is how many of those are being updated once the moves are made; the others are unavailable.
+	Active int
 	// NextWake is when the decision changes although nothing else does; zero if only events change it.
 	NextWake time.Time
 }
@@ -146,36 +177,34 @@ func Next(s Snapshot, now time.Time) Decision {
 		shadows[s.Shadows[i].Node] = &s.Shadows[i]
 	}
 
-	var d Decision
-	var candidates []*Shadow
+	d := Decision{Limit: s.MaxConcurrent.of(s.Nodes)}
+	var candidates []candidate
 	for name, shadow := range shadows {
 		node := nodes[name]
-		if shadow.active() || node != nil && node.CordonedByUs {
-			d.Slots++
-		}
+		holds, active := s.holds(node, shadow, now)
+		d.Slots += count(holds)
+		d.Active += count(active)
 		if reason, gone := orphaned(node, shadow); gone {
 			d.Removals = append(d.Removals, Removal{Node: name, Reason: reason})
 			continue
 		}
-		switch v := judge(node, shadow, now); {
+		switch v := s.judge(node, shadow, now); {
 		case v.start:
-			candidates = append(candidates, shadow)
+			candidates = append(candidates, candidate{shadow, holds})
 		case v.move.Reason != "":
 			d.Moves = append(d.Moves, v.move)
 		default:
 			d.Waiting = append(d.Waiting, v.wait)
-			if u := v.wait.Until; u.After(now) && (d.NextWake.IsZero() || u.Before(d.NextWake)) {
-				d.NextWake = u
-			}
+			d.wake(v.wait.Until, now)
+			d.wake(v.wait.Deadline, now)
 		}
 	}
 	for name, node := range nodes {
 		if !node.OptedIn || shadows[name] != nil {
 			continue
 		}
-		if node.CordonedByUs {
-			d.Slots++
-		}
+		holds, _ := s.holds(node, nil, now)
+		d.Slots += count(holds)
 		d.Waiting = append(d.Waiting, Wait{Node: name, Reason: NoShadow, Who: NodeAgent})
 	}
 
@@ -186,34 +215,60 @@ func Next(s Snapshot, now time.Time) Decision {
 	return d
 }
 
+// wake asks for another look at t, unless one comes sooner.
+func (d *Decision) wake(t, now time.Time) {
+	if t.After(now) && (d.NextWake.IsZero() || t.Before(d.NextWake)) {
+		d.NextWake = t
+	}
+}
+
+// candidate is a node that starts once it may; it may hold a slot already, being unavailable.
+type candidate struct {
+	*Shadow
+	holds bool
+}
+
 // start gives the free slots to the candidates: those that failed less first, then by name, and the
 // controller's own node after all others, since moving it moves the controller.
-func (d *Decision) start(candidates []*Shadow, s Snapshot, now time.Time) {
-	slices.SortFunc(candidates, func(a, b *Shadow) int {
+func (d *Decision) start(candidates []candidate, s Snapshot, now time.Time) {
+	failures := func(c candidate) uint64 { return uint64(c.Status.CrashCount) + uint64(c.TimedOut.Count) }
+	slices.SortFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(
-			cmp.Compare(rank(a.Node == s.OwnNode), rank(b.Node == s.OwnNode)),
-			cmp.Compare(a.Status.CrashCount, b.Status.CrashCount),
+			cmp.Compare(count(a.Node == s.OwnNode), count(b.Node == s.OwnNode)),
+			cmp.Compare(failures(a), failures(b)),
 			strings.Compare(a.Node, b.Node),
 		)
 	})
 	ahead := 0
 	for _, c := range candidates {
-		if Limit(d.Slots) < s.MaxConcurrent {
-			d.Slots++
-			d.Moves = append(d.Moves, moveTo(c, StagedAndPerformedUpdate, c.Status.TargetVersion, UpdateAvailable, now))
+		if !s.Window.Closed && Limit(d.Slots-count(c.holds)) < d.Limit {
+			d.Slots += count(!c.holds)
+			d.Active++
+			d.Moves = append(d.Moves, moveTo(c.Shadow, StagedAndPerformedUpdate, c.Status.TargetVersion, UpdateAvailable, now))
 			continue
 		}
 		w := Wait{Node: c.Node, Reason: NoSlot, Who: OtherNodes, Version: c.Status.TargetVersion, Ahead: ahead}
 		ahead++
-		if s.MaxConcurrent <= 0 {
+		switch {
+		case d.Limit <= 0:
 			w.Reason, w.Who = StartsDisabled, Administrator
+		case s.Window.Closed:
+			w.Reason, w.Who, w.Until = OutsideWindow, Clock, s.Window.Opens
+			d.wake(s.Window.Opens, now)
+		default:
+			d.wake(s.Window.Closes, now)
 		}
 		d.Waiting = append(d.Waiting, w)
 	}
+	for i := range d.Waiting {
+		if d.Waiting[i].Reason == NoSlot {
+			d.Waiting[i].Detail = fmt.Sprintf("%d of at most %v nodes are being updated, %d are unavailable", d.Active, d.Limit, d.Slots-d.Active)
+		}
+	}
 }
 
-func rank(last bool) int {
-	if last {
+func count(yes bool) int {
+	if yes {
 		return 1
 	}
 	return 0

@@ -62,7 +62,7 @@ func TestRows(t *testing.T) {
 		{name: "row 2: no status yet", s: one(Spec{State: Idle}, nil), wait: NoReport, who: NodeAgent},
 		{name: "row 3: up to date", s: one(Spec{State: Idle}, upToDate), wait: UpToDate, who: Publisher},
 		{name: "row 4: finished", s: one(working(Idle), upToDate), move: UpdateComplete, spec: Spec{State: Idle}},
-		{name: "row 4: only a time is left over", s: one(Spec{State: Idle, Since: before}, upToDate), move: UpdateComplete, spec: Spec{State: Idle}},
+		{name: "row 4: a time alone is no reason to write", s: one(Spec{State: Idle, Since: before}, upToDate), wait: UpToDate, who: Publisher},
 		{name: "row 5: update available", s: one(Spec{State: Idle}, reports(Idle)), move: UpdateAvailable, spec: Spec{State: staged, Since: nowTS, Version: "1.21.0"}},
 		{name: "row 5: newer version right after an update", s: one(Spec{State: Idle, Since: before, Version: "1.20.0"}, reports(Idle)), move: UpdateAvailable, spec: Spec{State: staged, Since: nowTS, Version: "1.21.0"}},
 		{name: "row 5: not Ready", s: notReady(one(Spec{State: Idle}, reports(Idle))), wait: NodeNotReady, who: Administrator},
@@ -74,7 +74,7 @@ func TestRows(t *testing.T) {
 		{name: "row 8: rebooting", s: notReady(one(working(rebooted), reports(staged))), wait: Rebooting, who: NodeAgent},
 		{name: "row 10: rebooted", s: one(working(rebooted), reports(rebooted)), move: NodeRebooted, spec: Spec{State: monitoring, Since: nowTS, Version: "1.21.0"}},
 		{name: "row 11: checking", s: one(working(monitoring), reports(rebooted)), wait: Checking, who: NodeAgent},
-		{name: "row 12: checked", s: one(working(monitoring), reports(monitoring)), move: UpdateVerified, spec: Spec{State: Idle, Since: nowTS, Version: "1.21.0"}},
+		{name: "row 12: checked", s: one(working(monitoring), reports(monitoring)), move: UpdateVerified, spec: Spec{State: Idle, Since: nowTS}},
 		{name: "row 12: checked, but not Ready", s: notReady(one(working(monitoring), reports(monitoring))), wait: NodeNotReady, who: Administrator},
 		{name: "row 13: finishing", s: one(working(Idle), reports(monitoring)), wait: Finishing, who: NodeAgent},
 		{name: "row 16: failed while staging", s: one(working(staged), reports(ErrorReset)), move: AttemptFailed, spec: Spec{State: Idle, Since: nowTS, Version: "1.21.0"}},
@@ -208,19 +208,6 @@ func TestShadowsWithoutACareAreRemoved(t *testing.T) {
 	}
 	if d.Slots != 4 {
 		t.Errorf("%d slots, want 4: a slot is free only once its shadow is gone", d.Slots)
-	}
-}
-
-func TestParseLimit(t *testing.T) {
-	for in, want := range map[string]Limit{"0": 0, "1": 1, "25": 25, "unlimited": Unlimited, "Unlimited": Unlimited, "UNLIMITED": Unlimited} {
-		if got, err := ParseLimit(in); err != nil || got != want {
-			t.Errorf("ParseLimit(%q) = %v, %v, want %v", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"", "-1", "1.5", "10%", "all", " 1", "99999999999999999999"} {
-		if got, err := ParseLimit(in); err == nil {
-			t.Errorf("ParseLimit(%q) = %v, want an error", in, got)
-		}
 	}
 }
 

@@ -26,6 +26,10 @@ const (
 	UpdateComplete MoveReason = "UpdateComplete"
 	// AttemptFailed calls off the update of a node that reported an error.
 	AttemptFailed MoveReason = "AttemptFailed"
+	// StateTimedOut calls off the update of a node that took too long.
+	StateTimedOut MoveReason = "StateTimedOut"
+	// ClockStarted gives a spec, which somebody wrote by hand, a time to count its limit from.
+	ClockStarted MoveReason = "ClockStarted"
 	// SpecRepaired replaces a spec that must not be.
 	SpecRepaired MoveReason = "SpecRepaired"
 )
@@ -65,11 +69,17 @@ const (
 	Recovering WaitReason = "Recovering"
 	// BackOff: an attempt failed, and the pause until the next, Until, is not over.
 	BackOff WaitReason = "BackOff"
+	// AgentSilent: the node was asked to end its update, and does not answer; it holds no slot any more.
+	AgentSilent WaitReason = "AgentSilent"
+	// NodeCordoned: somebody else has cordoned the node, and such nodes are not updated.
+	NodeCordoned WaitReason = "NodeCordoned"
+	// OutsideWindow: no node may start before Until.
+	OutsideWindow WaitReason = "OutsideWindow"
 	// NodeNotReady: the node would start or finish if it were Ready.
 	NodeNotReady WaitReason = "NodeNotReady"
 	// CordonLeft: the node is idle but still unschedulable by the operator's hand.
 	CordonLeft WaitReason = "CordonLeft"
-	// NoSlot: as many nodes as allowed are being updated.
+	// NoSlot: as many nodes as allowed are being updated or unavailable.
 	NoSlot WaitReason = "NoSlot"
 	// StartsDisabled: the limit of concurrent updates is zero.
 	StartsDisabled WaitReason = "StartsDisabled"
@@ -96,6 +106,8 @@ type Wait struct {
 	Since time.Time
 	// Until is when the wait ends by itself; zero if it does not.
 	Until time.Time
+	// Deadline is when the node is given up on if it is still waiting; zero if it is not.
+	Deadline time.Time
 	// Version is the version in question; empty if there is none.
 	Version string
 	// Ahead is how many nodes get a slot before this one, for NoSlot.
@@ -136,7 +148,16 @@ func (w Wait) Sentence() string {
 	case CordonLeft:
 		return "idle, but still cordoned by the operator"
 	case NoSlot:
-		return fmt.Sprintf("wants %s; as many nodes as allowed are being updated, %d more are ahead of it", w.Version, w.Ahead)
+		return fmt.Sprintf("wants %s; %s, %d more are ahead of it", w.Version, w.Detail, w.Ahead)
+	case AgentSilent:
+		return "does not answer, and has lost its slot; it last " + w.Detail
+	case NodeCordoned:
+		return "wants " + w.Version + ", but is cordoned by somebody else"
+	case OutsideWindow:
+		if w.Until.IsZero() {
+			return "wants " + w.Version + "; no window for updates opens any more"
+		}
+		return "wants " + w.Version + "; the next window opens at " + w.Until.UTC().Format(time.RFC3339)
 	case StartsDisabled:
 		return "wants " + w.Version + "; the limit of concurrent updates is 0, so nothing starts"
 	default:
@@ -155,6 +176,8 @@ func describe(s *Shadow, reason MoveReason, version string) string {
 		return "node runs " + version + ", observation begins"
 	case UpdateVerified:
 		return "update to " + version + " is complete"
+	case ClockStarted:
+		return "spec had no usable time; the limit of " + string(s.Spec.State) + " counts from now"
 	case AttemptFailed:
 		d := "update to " + version + " failed"
 		if s.Status.LastError != "" {

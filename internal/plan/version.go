@@ -3,38 +3,7 @@
 
 package plan
 
-import (
-	"fmt"
-	"math"
-	"strconv"
-	"strings"
-)
-
-// Limit is a number of nodes that may be updated at the same time. Zero starts nothing.
-type Limit int
-
-// Unlimited starts every node that is ready.
-const Unlimited Limit = math.MaxInt
-
-// ParseLimit reads a limit: a whole number from 0, or "unlimited" in any letter case.
-func ParseLimit(s string) (Limit, error) {
-	if strings.EqualFold(s, "unlimited") {
-		return Unlimited, nil
-	}
-	n, err := strconv.ParseUint(s, 10, 31)
-	if err != nil {
-		return 0, fmt.Errorf("%q is neither a whole number from 0 to %d nor \"unlimited\"", s, math.MaxInt32)
-	}
-	return Limit(n), nil
-}
-
-// String prints what ParseLimit reads.
-func (l Limit) String() string {
-	if l == Unlimited {
-		return "unlimited"
-	}
-	return strconv.Itoa(int(l))
-}
+import "strings"
 
 // maxVersion bounds the bytes of a version; no real one comes near it.
 const maxVersion = 256

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package plan
+
+import "time"
+
+// Timeouts are how long a node may stay in each state that it is asked for; zero is without a limit. What takes
+// longer is called off: the spec goes back to Idle, and if the node does not follow within the limit of that,
+// it loses its slot. So a node that has gone silent is waited for twice, and then no more.
+type Timeouts struct {
+	Staged, Rebooted, Monitoring, Idle time.Duration
+}
+
+func (t Timeouts) of(s State) time.Duration {
+	switch s {
+	case StagedAndPerformedUpdate:
+		return t.Staged
+	case RebootedIntoUpdate:
+		return t.Rebooted
+	case MonitoringUpdate:
+		return t.Monitoring
+	default:
+		return t.Idle
+	}
+}
+
+// clockSkew is how far in the future a stored time may be and still count as now.
+const clockSkew = time.Minute
+
+// deadline is when the present spec has taken too long; zero without a limit. Not ok means that the spec has
+// no time to count from, because somebody wrote it by hand.
+func (s *Snapshot) deadline(shadow *Shadow, now time.Time) (due time.Time, ok bool) {
+	limit := s.Timeouts.of(shadow.Spec.State)
+	if limit <= 0 {
+		return time.Time{}, true
+	}
+	since := parseTime(shadow.Spec.Since)
+	if since.IsZero() || since.After(now.Add(clockSkew)) {
+		return time.Time{}, false
+	}
+	return since.Add(limit), true
+}
+
+// active is whether anything but settled idleness is recorded of the node. A shadow that is asked for nothing
+// and has not reported yet is not active.
+func (s *Shadow) active() bool {
+	return s.Spec.State != Idle || s.Status != nil && s.Status.CurrentState != Idle
+}
+
+// released is whether the node was asked to become idle, and did not answer in time.
+func (s *Snapshot) released(shadow *Shadow, now time.Time) bool {
+	due, ok := s.deadline(shadow, now)
+	return shadow.active() && shadow.Spec.State == Idle && ok && !due.IsZero() && !now.Before(due)
+}
+
+// holds is whether a node uses up one of the slots, and whether it does so because it is being updated; node or
+// shadow may be nil. A node that never came back from the reboot that it was asked for holds its slot however
+// long that takes, and so does one that is cordoned by us, as long as unavailable nodes count.
+func (s *Snapshot) holds(node *Node, shadow *Shadow, now time.Time) (holds, active bool) {
+	silent := false
+	if shadow != nil {
+		silent = s.released(shadow, now)
+		if shadow.active() && !silent {
+			return true, true
+		}
+	}
+	if node == nil {
+		return false, false
+	}
+	if shadow != nil && node.NotReady && shadow.TimedOut.Count > 0 && shadow.TimedOut.State != StagedAndPerformedUpdate {
+		return true, false
+	}
+	silent = silent || shadow != nil && shadow.TimedOut.Count > 0
+	if node.CordonedByUs && !silent {
+		return true, false
+	}
+	return s.CountUnavailable && node.OptedIn && (node.NotReady || node.Cordoned), false
+}
+
+// enforce lets no active node wait without an end: a wait gets its deadline, and becomes a move when that has
+// passed, or when there is no time to count from.
+func (s *Snapshot) enforce(shadow *Shadow, v verdict, now time.Time) verdict {
+	if v.start || v.move.Reason != "" || !shadow.active() {
+		return v
+	}
+	due, ok := s.deadline(shadow, now)
+	known := shadow.Spec.State.known()
+	switch {
+	case !ok && known:
+		return verdict{move: moveTo(shadow, shadow.Spec.State, shadow.Spec.Version, ClockStarted, now)}
+	case ok && (due.IsZero() || now.Before(due)):
+		v.wait.Deadline = due
+		return v
+	case shadow.Spec.State == Idle:
+		v.wait.Detail = v.wait.Sentence()
+		v.wait.Reason, v.wait.Who = AgentSilent, Administrator
+		return v
+	}
+	m := moveTo(shadow, Idle, shadow.Spec.Version, StateTimedOut, now)
+	m.TimedOut = TimedOut{Count: shadow.TimedOut.Count + 1, At: m.Spec.Since, State: shadow.Spec.State}
+	if m.TimedOut.Count == 0 { // it was at its maximum
+		m.TimedOut.Count--
+	}
+	m.Detail = "called off after " + s.Timeouts.of(shadow.Spec.State).String() + ": the node " + v.wait.Sentence()
+	return verdict{move: m}
+}
