@@ -22,6 +22,8 @@ import (
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd/engine"
 	"github.com/drydock-os/drydock/internal/hostd/server"
+	"github.com/drydock-os/drydock/internal/hostd/settings"
+	"github.com/drydock-os/drydock/internal/hostd/storewolf"
 	"github.com/drydock-os/drydock/internal/hostd/system"
 )
 
@@ -94,16 +96,28 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := d.engine.Recover(); err != nil {
 		return err
 	}
+	settingsStore, err := storewolf.Prepare(storewolf.Config{
+		Root: d.cfg.Root, Version: d.system.Version.String(), Variant: d.system.Release.Variant, BootID: d.system.BootID, Log: d.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	defer settingsStore.Close()
+	applies := server.NewApplies(server.AppliesConfig{Now: d.cfg.Now, Log: d.cfg.Log})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	parts.Go(func() { cancel(d.engine.Run(ctx)) })
+	parts.Go(func() { applies.Run(ctx) })
 
 	requests, stopWaiting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWaiting()
 	api := &http.Server{
-		Handler:           server.New(server.Config{OS: d.os(), Updates: d.engine, Reboot: d.reboot, Log: d.cfg.Log}),
+		Handler: server.New(server.Config{
+			OS: d.os(), Updates: d.engine, Reboot: d.reboot, Store: settingsStore, Applies: applies,
+			Model: settings.For(settings.ParseVariant(d.system.Release.Variant)), Log: d.cfg.Log,
+		}),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          slog.NewLogLogger(d.cfg.Log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: 10 * time.Second,

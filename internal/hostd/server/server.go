@@ -9,17 +9,20 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd/engine"
+	"github.com/drydock-os/drydock/internal/hostd/settings"
+	"github.com/drydock-os/drydock/internal/hostd/store"
 )
 
 // Updates runs update commands; *engine.Engine does.
@@ -34,6 +37,9 @@ type Config struct {
 	OS      hostapi.OS
 	Updates Updates
 	Reboot  func(context.Context) error // asks the host to reboot; returns when it agreed
+	Store   *store.Store
+	Model   *settings.Model // of the system's variant
+	Applies *Applies
 	Log     *slog.Logger
 }
 
@@ -44,7 +50,7 @@ func New(cfg Config) http.Handler {
 		return func(*http.Request) (any, error) { return nil, cfg.Updates.Start(cmd) }
 	}
 	s.routes = map[route]handler{
-		{http.MethodGet, hostapi.PathOS}:                func(*http.Request) (any, error) { return cfg.OS, nil },
+		{http.MethodGet, hostapi.PathOS}:                s.os,
 		{http.MethodGet, hostapi.PathUpdateStatus}:      s.status,
 		{http.MethodPost, hostapi.PathRefreshUpdates}:   command(hostapi.CommandRefresh),
 		{http.MethodPost, hostapi.PathPrepareUpdate}:    command(hostapi.CommandPrepare),
@@ -52,11 +58,18 @@ func New(cfg Config) http.Handler {
 		{http.MethodPost, hostapi.PathDeactivateUpdate}: command(hostapi.CommandDeactivate),
 		{http.MethodPost, hostapi.PathReboot}:           s.reboot,
 	}
+	maps.Copy(s.routes, s.settingsRoutes())
 	return s
 }
 
-// handler returns what to answer with: a value (200), nothing (204), or an error.
+// handler returns what to answer with: a value to write as JSON (200), a document (200), nothing (204), or an error.
 type handler func(*http.Request) (any, error)
+
+// document is an answer other than JSON, or JSON that is ready.
+type document struct {
+	contentType string
+	data        []byte
+}
 
 // route is a method and a path. They are compared as they are: the original knows no redirects, no cleaning of paths,
 // and answers a wrong method like an unknown path.
@@ -65,6 +78,7 @@ type route struct{ method, path string }
 type server struct {
 	cfg    Config
 	routes map[route]handler
+	latest atomic.Pointer[view]
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -80,7 +94,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"JSON payload (%d bytes) is larger than allowed (limit: %d bytes).", r.ContentLength, hostapi.MaxBody)})
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, hostapi.MaxBody) // no route reads it, but it has to pass
+	r.Body = http.MaxBytesReader(w, r.Body, hostapi.MaxBody)
 	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
 		s.fail(w, r, &httpError{http.StatusBadRequest, "Query deserialize error: " + err.Error()})
 		return
@@ -94,13 +108,15 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	data, err := json.Marshal(reply)
-	if err != nil {
-		s.fail(w, r, err)
-		return
+	d, ready := reply.(document)
+	if !ready {
+		if d, err = jsonDocument(reply); err != nil {
+			s.fail(w, r, err)
+			return
+		}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(data) // the client is gone: nobody left to tell
+	w.Header().Set("Content-Type", d.contentType)
+	_, _ = w.Write(d.data) // the client is gone: nobody left to tell
 }
 
 // httpError is an answer with a code and text of its own.
@@ -117,6 +133,8 @@ func answer(err error) (int, string) {
 		return e.code, e.text
 	}
 	switch {
+	case errors.Is(err, store.ErrNothingPending):
+		return http.StatusUnprocessableEntity, "Tried to commit with no pending changes"
 	case errors.Is(err, engine.ErrBusy):
 		return http.StatusLocked, "Update lock held"
 	case errors.Is(err, engine.ErrNotAllowed):

@@ -6,6 +6,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -224,6 +225,23 @@ func (m *Model) Check(k store.Key, v store.Value) error {
 		return &Error{Key: k.String(), Reason: s.complaint(decoded)}
 	}
 	return nil
+}
+
+// Accept returns those of the values of a store that are settings and that the model accepts. The others are what an
+// older or newer system has left; each is logged.
+func (m *Model) Accept(values map[store.Key]store.Value, log *slog.Logger) map[store.Key]store.Value {
+	accepted := make(map[store.Key]store.Value, len(values))
+	for k, v := range values {
+		if k.Segments()[0] != store.Settings {
+			continue
+		}
+		if err := m.Check(k, v); err != nil {
+			log.Warn("stored setting ignored", "error", err)
+			continue
+		}
+		accepted[k] = v
+	}
+	return accepted
 }
 
 // checkTogether refuses values that are right one by one, but not together.

@@ -5,38 +5,47 @@ package settings
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"regexp"
 	"strings"
 
 	"github.com/drydock-os/drydock/internal/hostd/store"
 )
 
-// ErrPair means that a text has no = between a key and a value.
-var ErrPair = errors.New("not a pair")
+// PairError is about a text without = between a key and a value.
+type PairError struct{ Text string }
+
+func (e *PairError) Error() string { return "no = in " + show(e.Text) }
+
+// KeyError is about a text before = that is no key. It wraps store.ErrKey.
+type KeyError struct {
+	Name string
+	err  error
+}
+
+func (e *KeyError) Error() string { return show(e.Name) + ": " + e.err.Error() }
+func (e *KeyError) Unwrap() error { return e.err }
 
 var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // ParsePairs reads settings written as key=value, such as motd=hi or settings.updates.ignore-waves=true. What looks like
 // a number or like true and false is taken for one where the setting may be one, and for text where it may be text.
-// Lists cannot be written this way. It returns ErrPair, store.ErrKey or ErrInvalid.
+// Lists cannot be written this way. It returns *PairError, *KeyError or ErrInvalid.
 func (m *Model) ParsePairs(pairs []string) (map[store.Key]store.Value, error) {
 	values := map[store.Key]store.Value{}
 	for _, pair := range pairs {
 		name, text, ok := strings.Cut(pair, "=")
 		if !ok {
-			return nil, fmt.Errorf("%w: %s", ErrPair, pair)
+			return nil, &PairError{pair}
 		}
 		key, err := store.ParseKey(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", show(name), err)
+			return nil, &KeyError{name, err}
 		}
 		segments := key.Segments()
 		if segments[0] != store.Settings {
 			segments = append([]string{store.Settings}, segments...)
 			if key, err = store.NewKey(segments...); err != nil {
-				return nil, fmt.Errorf("%s: %w", show(name), err)
+				return nil, &KeyError{name, err}
 			}
 		}
 		s, err := m.lookup(key)

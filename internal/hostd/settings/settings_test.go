@@ -143,11 +143,17 @@ func TestParsePairs(t *testing.T) {
 			t.Errorf("%q: %v %s", c.in, err, diff)
 		}
 	}
+	for _, in := range []string{"motd", ""} {
+		got, err := m.ParsePairs([]string{in})
+		if _, ok := errors.AsType[*PairError](err); !ok {
+			t.Errorf("%q: %v, %v; want a *PairError", in, got, err)
+		}
+	}
 	for _, c := range []struct {
 		in   string
 		want error
 	}{
-		{"motd", ErrPair}, {"", ErrPair}, {"=x", store.ErrKey}, {"a b=c", store.ErrKey}, {"mtod=x", ErrInvalid}, {"updates=x", ErrInvalid},
+		{"=x", store.ErrKey}, {"a b=c", store.ErrKey}, {"mtod=x", ErrInvalid}, {"updates=x", ErrInvalid},
 		{"updates.seed=x", ErrInvalid}, {"updates.seed=1.5", ErrInvalid}, {"ntp.time-servers=a", ErrInvalid}, {"settings=x", ErrInvalid}, {"motd.x=1", ErrInvalid},
 		{"services.motd.restart-commands=x", ErrInvalid}, {strings.Repeat("a", 250) + "=x", store.ErrKey},
 	} {

@@ -4,7 +4,6 @@
 package settings
 
 import (
-
 	"github.com/drydock-os/drydock/internal/hostd/store"
 )
 

@@ -24,6 +24,9 @@ const (
 type Data struct {
 	Values   map[Key]Value
 	Metadata map[Key]map[string]Value
+
+	// Generation tells what an open store returned at different times apart: a higher one is newer.
+	Generation uint64
 }
 
 // NewData returns an empty set.
@@ -67,7 +70,7 @@ func (d Data) Inherited(k Key, name string) (Value, bool) {
 
 // with returns a copy of d in which the values and metadata of changes replace those of d.
 func (d Data) with(changes Data) Data {
-	merged := Data{Values: maps.Clone(d.Values), Metadata: make(map[Key]map[string]Value, len(d.Metadata))}
+	merged := Data{Values: maps.Clone(d.Values), Metadata: make(map[Key]map[string]Value, len(d.Metadata)), Generation: d.Generation + 1}
 	maps.Copy(merged.Values, changes.Values)
 	for k, m := range d.Metadata {
 		merged.Metadata[k] = maps.Clone(m)
