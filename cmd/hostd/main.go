@@ -3,6 +3,8 @@
 
 // Command hostd holds the daemons and tools of the host.
 //
+// It is one static program: called as apiclient or signpost, through a link, it is that tool.
+//
 // Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.
 package main
 
@@ -12,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -19,7 +22,13 @@ import (
 	"github.com/drydock-os/drydock/internal/cli"
 )
 
-func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	args := os.Args[1:]
+	if name := filepath.Base(os.Args[0]); tools[name].run != nil {
+		args = append([]string{name}, args...)
+	}
+	os.Exit(run(context.Background(), args, os.Stdout, os.Stderr))
+}
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -27,6 +36,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot(stdout, stderr)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return cli.ExitOK
 	}
@@ -40,6 +52,8 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		Short: "Daemons and tools of a Drydock host",
 		Long: `Daemons and tools of a Drydock host.
 
+Called by the name of a tool, through a link, this program is that tool.
+
 Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`,
 		Args:          noArguments,
 		RunE:          func(c *cobra.Command, _ []string) error { return withUsage(c, cli.Usagef("no command given")) },
@@ -51,6 +65,7 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(newServeCmd(stdout))
+	root.AddCommand(newToolCmds(stdout, stderr)...)
 	return root
 }
 

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/drydock-os/drydock/internal/gpt"
+	"github.com/drydock-os/drydock/internal/osimage"
+	"github.com/drydock-os/drydock/internal/slot"
+	"github.com/drydock-os/drydock/internal/tuf"
+	"github.com/drydock-os/drydock/internal/tuf/release"
+)
+
+func TestMain(m *testing.M) {
+	// The tools are links to hostd, as on a host.
+	testscript.Main(m, map[string]func(){"hostd": main, "apiclient": main, "signpost": main, "updog": main})
+}
+
+// The scripts in testdata run the programs of a host against a disk image and a repository.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "site": site, "publish": publish, "boot": boot, "ready": ready, "withdraw": withdraw,
+		},
+	})
+}
+
+const variant = "metal"
+
+func arch() string {
+	if runtime.GOARCH == "arm64" {
+		return "aarch64"
+	}
+	return "x86_64"
+}
+
+// exits runs a program and checks its exit code, which plain exec does not tell: exits CODE PROGRAM ARGS...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS...")
+	}
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("running %s: %v", args[1], err)
+		}
+		code = exit.ExitCode()
+	}
+	if want := args[0]; strconv.Itoa(code) != want {
+		ts.Fatalf("exit code %d, want %s", code, want)
+	}
+}
+
+// site makes a repository with a web server, the files of a host in root/, and disk.img with the given version in slot
+// A: site VERSION.
+func site(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: site VERSION")
+	}
+	_, err := tuf.Init(context.Background(), ts.MkAbs("repo"), ts.MkAbs("keys"), tuf.InitOptions{Now: time.Now()})
+	ts.Check(err)
+	image := publishVersion(ts, args[0])
+	ts.Check(osimage.WriteDisk(context.Background(), ts.MkAbs("disk.img"), osimage.LayoutFor(0), image))
+	server := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs("repo"))))
+	ts.Defer(server.Close)
+	writeFile(ts, "root/etc/updog.toml", fmt.Sprintf(
+		"metadata_base_url = %q\ntargets_base_url = %q\nseed = 17\nversion_lock = \"latest\"\nignore_waves = false\n",
+		server.URL+"/"+variant+"/"+arch()+"/", server.URL+"/targets/"))
+	ts.Setenv("ARCH", arch())
+}
+
+func writeFile(ts *testscript.TestScript, name, text string) {
+	name = ts.MkAbs(name)
+	ts.Check(os.MkdirAll(filepath.Dir(name), 0o755))
+	ts.Check(os.WriteFile(name, []byte(text), 0o644))
+}
+
+// publish builds a version and adds it to the repository: publish VERSION.
+func publish(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: publish VERSION")
+	}
+	publishVersion(ts, args[0])
+}
+
+func publishVersion(ts *testscript.TestScript, version string) *osimage.Image {
+	dir := ts.MkAbs("images-" + version)
+	image, err := osimage.Build(context.Background(), osimage.Spec{
+		Variant: variant, Arch: arch(), Version: version,
+		Files: map[string]osimage.File{"/usr/share/updog/root.json": {Path: ts.MkAbs("repo/root.json")}},
+	}, dir)
+	ts.Check(err)
+	_, err = image.WriteTargets(context.Background(), dir)
+	ts.Check(err)
+	_, err = release.Publish(context.Background(), release.Config{
+		Dir: ts.MkAbs("repo"), KeysDir: ts.MkAbs("keys"), Variant: variant, Arch: arch(), Version: version, Images: dir, Now: time.Now(),
+	})
+	ts.Check(err)
+	return image
+}
+
+// withdraw takes the repository away, as a broken network does.
+func withdraw(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(os.Rename(ts.MkAbs("repo"), ts.MkAbs("repo-gone")))
+}
+
+// boot does what the boot loader and the kernel do: it picks a slot, and a new boot begins.
+func boot(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: boot SLOT-THAT-MUST-BOOT")
+	}
+	d, err := gpt.OpenFile(ts.MkAbs("disk.img"), true)
+	ts.Check(err)
+	defer d.Close()
+	table, err := slot.Open(d, d.Size())
+	ts.Check(err)
+	booted, err := table.Boot()
+	ts.Check(err)
+	if booted.String() != args[0] {
+		ts.Fatalf("slot %v booted, want %s", booted, args[0])
+	}
+	ts.Check(os.RemoveAll(ts.MkAbs("root/run")))
+	writeFile(ts, "root/proc/cmdline", "drydock.boot_uuid="+table.Partition(booted, slot.Boot).UUID.String()+"\n")
+	writeFile(ts, "root/proc/sys/kernel/random/boot_id", fmt.Sprintf("%d\n", time.Now().UnixNano()))
+}
+
+// ready waits until a daemon answers on the socket and the boot is marked successful: ready SOCKET.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ready SOCKET")
+	}
+	good := func() bool {
+		c, err := net.Dial("unix", ts.MkAbs(args[0]))
+		if err != nil {
+			return false
+		}
+		_ = c.Close()
+		d, err := gpt.OpenFile(ts.MkAbs("disk.img"), false)
+		if err != nil {
+			return false
+		}
+		defer d.Close()
+		table, err := slot.Open(d, d.Size())
+		return err == nil && (table.Flags(slot.B).Successful || table.Flags(slot.B).Priority < 2)
+	}
+	for range 1000 {
+		if good() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("no daemon answers on %s", args[0])
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/drydock-os/drydock/internal/apiclient"
+	"github.com/drydock-os/drydock/internal/hostd/signpost"
+)
+
+// tool is a program that this one becomes when it is called by that name, through a link, or by a subcommand. Its
+// arguments are its own: other programs depend on them, so they are not those of the rest of this program.
+type tool struct {
+	short string
+	run   func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+}
+
+var tools = map[string]tool{
+	"apiclient": {"Talk to the API of this host", func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+		return apiclient.Run(ctx, apiclient.Config{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}, args)
+	}},
+	"signpost": {"Show and change the two system slots", func(_ context.Context, args []string, stdout, stderr io.Writer) int {
+		return signpost.Run(signpost.Config{Stdout: stdout, Stderr: stderr}, args)
+	}},
+}
+
+// exitCode is the end of a tool, which has said all there is to say.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// newToolCmds makes the tools subcommands.
+func newToolCmds(stdout, stderr io.Writer) []*cobra.Command {
+	var list []*cobra.Command
+	for name, t := range tools {
+		list = append(list, &cobra.Command{
+			Use: name, Short: t.short, DisableFlagParsing: true,
+			RunE: func(c *cobra.Command, args []string) error {
+				return exitCode(t.run(c.Context(), args, stdout, stderr))
+			},
+		})
+	}
+	return list
+}
