@@ -61,6 +61,10 @@ build: ## Build every binary into bin/
 controlplane: ## Build the lab's Kubernetes control plane, once per machine
 	@tools/controlplane.sh $(BIN)/controlplane
 
+.PHONY: images
+images: $(BIN)/tools/images ## Build the container images into bin/images, without a container engine
+	$(BIN)/tools/images -o $(BIN)/images -version "$(VERSION)" -revision "$$(git rev-parse HEAD)" -created "$$(git log -1 --format=%ct)"
+
 .PHONY: clean
 clean: ## Remove everything that was built in this clone
 	@chmod -R u+w bin 2>/dev/null || true
@@ -154,6 +158,9 @@ $(BIN)/tools/controller-gen: tools/go.mod tools/go.sum
 
 $(BIN)/tools/chart: tools/go.mod tools/go.sum $(wildcard tools/chart/*.go)
 	go build -C tools -ldflags "-s -w" -o $@ ./chart
+
+$(BIN)/tools/images: tools/go.mod tools/go.sum $(wildcard tools/images/*.go)
+	go build -C tools -ldflags "-s -w" -o $@ ./images
 
 $(BIN)/tools/golangci-lint: tools/lint/go.mod tools/lint/go.sum
 	@echo "building golangci-lint: once per clone, about 2 minutes on 2 cores"
