@@ -110,9 +110,12 @@ func New(cfg Config) (*Agent, error) {
 	return &Agent{cfg: cfg, log: cfg.Log, inbox: newInbox()}, nil
 }
 
-// Run works until ctx ends and returns nil then. Trouble with the apiserver or the host never ends it.
+// Run works until ctx ends and returns nil then. Trouble with the apiserver or the host does not end it,
+// with one exception: ErrHostGone, which only a new container can mend. Nothing is reported for it.
 func (a *Agent) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, gone := context.WithCancelCause(ctx)
+	cancel := func() { gone(nil) }
+	a.cfg.Host = hostLink{Host: a.cfg.Host, gone: gone}
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
@@ -126,7 +129,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		wait, err := a.round(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
 		case err != nil:
 			if !a.troubled {
 				a.log.Warn("trying again", "error", err)
@@ -138,6 +140,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.backoff.Reset()
 		}
 		a.sleep(ctx, wait)
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, ErrHostGone) {
+		return cause
 	}
 	return nil
 }
