@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/hostd/store"
+	"github.com/drydock-os/drydock/internal/hostd/storewolf"
+	"github.com/drydock-os/drydock/internal/osimage"
+)
+
+func newStorewolfCmd(stderr io.Writer) *cobra.Command {
+	cfg := storewolf.Config{}
+	var format, level string
+	c := &cobra.Command{
+		Use:   "storewolf",
+		Short: "Make the settings store ready, once per boot",
+		Long: `Create the settings store when there is none, drop the transactions of the boot before, and
+fill in missing defaults: settings into the transaction bottlerocket-launch, everything else so
+that it counts at once. What is set stays as it is. 'hostd serve' does the same when nobody has
+done it since the boot.`,
+		Example: "  hostd storewolf --version 1.2.3",
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			if cfg.Log, err = newLog(stderr, format, level); err != nil {
+				return withUsage(c, err)
+			}
+			if err := identify(&cfg); err != nil {
+				return err
+			}
+			s, err := storewolf.PrepareAgain(cfg)
+			if errors.Is(err, store.ErrLocked) {
+				err = cli.WithHint(err, "the host daemon keeps it open; run storewolf before it starts")
+			}
+			if err != nil {
+				return err
+			}
+			return s.Close()
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&cfg.Root, "root", "/", "`folder` below which the files of the host are")
+	f.StringVar(&cfg.Dir, "data-store-base-path", storewolf.Dir, "`folder` of the store, below --root")
+	f.StringVar(&cfg.Version, "version", "", "`version` of a new store (default: from /usr/lib/os-release)")
+	f.StringVar(&cfg.Variant, "variant", "", "`variant` that the defaults are for (default: from /usr/lib/os-release)")
+	f.StringVar(&format, "log-format", "text", "`form` of the log on stderr: text or json")
+	f.StringVar(&level, "log-level", "info", "least `level` to log: debug, info, warn or error")
+	return c
+}
+
+// identify fills in what flags have left open.
+func identify(cfg *storewolf.Config) error {
+	if cfg.Version == "" || cfg.Variant == "" {
+		f, err := os.Open(filepath.Join(cfg.Root, "usr/lib/os-release"))
+		if err != nil {
+			return cli.WithHint(fmt.Errorf("identifying the running system: %w", err), "give --version and --variant")
+		}
+		defer f.Close()
+		release, err := osimage.ParseRelease(f)
+		if err != nil {
+			return fmt.Errorf("identifying the running system: %w", err)
+		}
+		if cfg.Version == "" {
+			cfg.Version = release.Version
+		}
+		if cfg.Variant == "" {
+			cfg.Variant = release.Variant
+		}
+	}
+	// Without the id of the boot, the host daemon only cannot tell that the store is ready.
+	id, err := os.ReadFile(filepath.Join(cfg.Root, "proc/sys/kernel/random/boot_id"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("identifying the running system: %w", err)
+	}
+	cfg.BootID = string(bytes.TrimSpace(id))
+	return nil
+}
