@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Drydock authors
 
-// Command drydock holds the operator's roles in the cluster. Called as controller or apiserver, as the
-// original manifests do, it takes that role; otherwise the first argument names it.
+// Command drydock holds the operator's roles in the cluster, and the command line for the people who look after
+// it. Called as controller or apiserver, as the original manifests do, it takes that role; otherwise the first
+// argument names it. Called as kubectl-drydock it is the kubectl plugin, which has no roles.
 //
-// Exit codes: 0 when it was asked to stop and stopped, 1 when it failed, 2 when its command line or its
-// environment is wrong.
+// Exit codes: 0 when it did what was asked, or was asked to stop and stopped; 1 when it failed; 2 when its command
+// line or its environment is wrong; 3 when status --exit-code found a failed node.
 package main
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/controller"
+	"github.com/drydock-os/drydock/internal/operatorcli"
+	"github.com/drydock-os/drydock/internal/plan"
 )
 
 // version is set by the linker.
@@ -41,14 +44,20 @@ func run(ctx context.Context, p process, args []string) int {
 			args = append([]string{name}, args...)
 		}
 	}
-	root := newRoot(p)
+	root := newRoot(p, name == pluginName)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return cli.ExitOK // asked to stop, and stopped
+	case errors.Is(err, operatorcli.ErrNodeFailed):
+		return operatorcli.ExitNodeFailed
 	}
 	return cli.PrintError(p.stderr, "drydock", err)
 }
+
+// pluginName is the name by which kubectl finds its subcommand drydock.
+const pluginName = "kubectl-drydock"
 
 // roles are the long-running parts that the binary also plays when it is called by their name.
 var roles = []struct {
@@ -59,7 +68,7 @@ var roles = []struct {
 	{"apiserver", apiServerCommand},
 }
 
-func newRoot(p process) *cobra.Command {
+func newRoot(p process, plugin bool) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "drydock",
 		Short:         "Update container hosts, node by node",
@@ -75,19 +84,39 @@ func newRoot(p process) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return cli.WithHint(cli.Usage(err), "run '%s --help'", cmd.CommandPath())
 	})
-	for _, role := range roles {
-		root.AddCommand(role.command(p))
+	people := &cobra.Group{ID: "people", Title: "Commands:"}
+	root.AddGroup(people)
+	program := root.Use
+	if plugin {
+		program = "kubectl drydock"
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: program}
+	} else {
+		cluster := &cobra.Group{ID: "roles", Title: "Roles in the cluster:"}
+		root.AddGroup(cluster)
+		for _, role := range roles {
+			cmd := role.command(p)
+			cmd.GroupID = cluster.ID
+			root.AddCommand(cmd)
+		}
 	}
-	root.AddCommand(&cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(p.stdout, "drydock %s (%s)\n", version, runtime.Version())
-			return err
-		},
-	})
+	for _, cmd := range operatorcli.Commands(operatorcli.Config{
+		Program: program, Version: version, Stdout: p.stdout, Stderr: p.stderr, Env: p.env, Settings: controllerSettings,
+	}) {
+		cmd.GroupID = people.ID
+		root.AddCommand(cmd)
+	}
 	return root
+}
+
+// controllerSettings reads the environment of a deployed controller as that controller does.
+func controllerSettings(env func(string) string) (operatorcli.SnapshotAt, error) {
+	cfg := controller.Config{NodeName: env("MY_NODE_NAME")}
+	if err := (process{env: env}).controllerEnv(&cfg); err != nil {
+		return nil, err
+	}
+	return func(time.Time) plan.Snapshot {
+		return plan.Snapshot{MaxConcurrent: cfg.MaxConcurrent, OwnNode: cfg.NodeName}
+	}, nil
 }
 
 // noArgs refuses arguments as a mistake on the command line.

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package operatorcli
+
+import (
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// colour is a foreground colour of ECMA-48's SGR; zero is none.
+type colour string
+
+const (
+	plain  colour = ""
+	red    colour = "31"
+	green  colour = "32"
+	yellow colour = "33"
+)
+
+// cell is one field of a table. Its text may come from a node, so that control characters are taken out when
+// it is written: nobody's terminal is steered by a status message.
+type cell struct {
+	text   string
+	colour colour
+}
+
+// grid is a table: a header and rows of as many cells. Columns are as wide as their widest text, but for the
+// last one, which is not padded.
+type grid struct {
+	header []string
+	rows   [][]cell
+}
+
+func (g *grid) add(cells ...cell) { g.rows = append(g.rows, cells) }
+
+// write prints the table. Lines longer than width are cut, unless width is 0.
+func (g *grid) write(w io.Writer, width int, colours bool) error {
+	rows := make([][]cell, 0, len(g.rows)+1)
+	if g.header != nil {
+		head := make([]cell, len(g.header))
+		for i, h := range g.header {
+			head[i].text = h
+		}
+		rows = append(rows, head)
+	}
+	for _, r := range g.rows {
+		clean := make([]cell, len(r))
+		for i, c := range r {
+			clean[i] = cell{printable(c.text), c.colour}
+			if clean[i].text == "" {
+				clean[i].text = "-"
+			}
+		}
+		rows = append(rows, clean)
+	}
+	var widths []int
+	for _, r := range rows {
+		for i, c := range r {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	var out strings.Builder
+	for _, r := range rows {
+		writeLine(&out, r, widths, width, colours)
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+func writeLine(out *strings.Builder, row []cell, widths []int, width int, colours bool) {
+	left := width
+	for i, c := range row {
+		text := c.text
+		if i < len(row)-1 {
+			text += strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)+2)
+		}
+		cut := false
+		if n := utf8.RuneCountInString(text); width > 0 && n > left {
+			text, cut = string([]rune(text)[:max(left-1, 0)])+"…", true
+		} else {
+			left -= n
+		}
+		if colours && c.colour != plain {
+			text = "\x1b[" + string(c.colour) + "m" + text + "\x1b[0m"
+		}
+		out.WriteString(text)
+		if cut {
+			break
+		}
+	}
+	out.WriteByte('\n')
+}
+
+// printable is s on one line, without characters that a terminal would obey.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t', r == '\r':
+			return ' '
+		case unicode.IsControl(r), unicode.In(r, unicode.Cf):
+			return -1
+		}
+		return r
+	}, s)
+}
