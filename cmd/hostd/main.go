@@ -3,7 +3,7 @@
 
 // Command hostd holds the daemons and tools of the host.
 //
-// It is one static program: called as apiclient or signpost, through a link, it is that tool.
+// It is one static program: called as apiclient, signpost or updog, through a link, it is that tool.
 //
 // Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.
 package main

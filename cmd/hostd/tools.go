@@ -13,6 +13,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/apiclient"
 	"github.com/drydock-os/drydock/internal/hostd/signpost"
+	"github.com/drydock-os/drydock/internal/hostd/updog"
 )
 
 // tool is a program that this one becomes when it is called by that name, through a link, or by a subcommand. Its
@@ -28,6 +29,9 @@ var tools = map[string]tool{
 	}},
 	"signpost": {"Show and change the two system slots", func(_ context.Context, args []string, stdout, stderr io.Writer) int {
 		return signpost.Run(signpost.Config{Stdout: stdout, Stderr: stderr}, args)
+	}},
+	"updog": {"Look for, write and activate updates", func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+		return updog.Run(ctx, updog.Config{Stdout: stdout, Stderr: stderr}, args)
 	}},
 }
 

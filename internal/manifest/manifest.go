@@ -203,22 +203,21 @@ func compareMigrations(a, b Migration) int {
 	return strings.Compare(a.From.Metadata()+"\x00"+a.To.Metadata(), b.From.Metadata()+"\x00"+b.To.Metadata())
 }
 
-// JSON prints the manifest pretty, with sorted keys and a final newline: the same manifest always gives the same bytes.
-func (m *Manifest) JSON() ([]byte, error) {
-	type update struct {
+// MarshalJSON prints the update as it stands in a manifest.
+func (u Update) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
 		Variant    string          `json:"variant"`
 		Arch       string          `json:"arch"`
 		Version    string          `json:"version"`
 		MaxVersion string          `json:"max_version"`
 		Waves      json.RawMessage `json:"waves"`
 		Images     Images          `json:"images"`
-	}
-	updates := make([]update, 0, len(m.Updates))
-	for _, u := range m.Updates {
-		updates = append(updates, update{
-			u.Variant, u.Arch, u.Version.String(), u.MaxVersion.String(), u.Waves.json(), u.Images,
-		})
-	}
+	}{u.Variant, u.Arch, u.Version.String(), u.MaxVersion.String(), u.Waves.json(), u.Images})
+}
+
+// JSON prints the manifest pretty, with sorted keys and a final newline: the same manifest always gives the same bytes.
+func (m *Manifest) JSON() ([]byte, error) {
+	updates := append([]Update{}, m.Updates...) // an empty list is not null
 	sorted := slices.Clone(m.Migrations)
 	slices.SortStableFunc(sorted, compareMigrations)
 	var migrations objectWriter
@@ -234,7 +233,7 @@ func (m *Manifest) JSON() ([]byte, error) {
 		migrations.add(fmt.Sprintf("(%v, %v)", g.From, g.To), value)
 	}
 	data, err := json.Marshal(struct {
-		Updates    []update        `json:"updates"`
+		Updates    []Update        `json:"updates"`
 		Migrations json.RawMessage `json:"migrations"`
 	}{updates, migrations.bytes()})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/manifest"
 	"github.com/drydock-os/drydock/internal/osimage"
 	"github.com/drydock-os/drydock/internal/slot"
 	"github.com/drydock-os/drydock/internal/tuf"
@@ -59,11 +60,11 @@ func (e *Engine) loadStaged() (*staged, error) {
 
 // prepare writes the chosen update to the idle slot. On failure that slot cannot boot; the running one is never
 // touched.
-func (e *Engine) prepare(ctx context.Context, chosen hostapi.Image) error {
+func (e *Engine) prepare(ctx context.Context, chosen hostapi.Image, change ...func(*manifest.Host)) error {
 	if err := e.cfg.Disk.View(e.checkActive); err != nil {
 		return err
 	}
-	o, err := e.consult(ctx)
+	o, err := e.consult(ctx, change...)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,8 @@ type offered struct {
 	close      func()
 }
 
-// consult reads settings, repository and manifest afresh.
-func (e *Engine) consult(ctx context.Context) (*offered, error) {
+// consult reads settings, repository and manifest afresh. change may have its say about the host.
+func (e *Engine) consult(ctx context.Context, change ...func(*manifest.Host)) (*offered, error) {
 	s, err := readSettings(e.path(settingsPath))
 	if err != nil {
 		return nil, err
@@ -57,6 +57,9 @@ func (e *Engine) consult(ctx context.Context) (*offered, error) {
 		Variant: id.Release.Variant, Arch: id.Arch, Running: id.Version,
 		Seed: s.seed, IgnoreWaves: s.ignoreWaves, Lock: s.lock,
 	}}
+	for _, f := range change {
+		f(&o.host)
+	}
 	if err := o.load(ctx, e); err != nil {
 		done()
 		return nil, err
