@@ -43,7 +43,7 @@ TEST_ENV := KUBEBUILDER_ASSETS=$(BIN)/controlplane DRYDOCK_BIN=$(BIN)
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 
 .PHONY: demo
@@ -86,6 +86,16 @@ test-race: build controlplane ## Run all tests under the race detector (needs gc
 	CGO_ENABLED=1 $(TEST_ENV) go test -race -timeout 20m ./...
 	go test -C tools ./...
 
+.PHONY: monitoring-test
+monitoring-test: ## Test the alert rules (needs promtool)
+	@command -v promtool >/dev/null || { \
+		echo "monitoring-test: error: promtool is missing" >&2; \
+		echo "monitoring-test: hint: on Debian: apt-get install prometheus" >&2; \
+		exit 1; \
+	}
+	promtool check rules deploy/monitoring/alerts.yaml
+	promtool test rules deploy/monitoring/alerts_test.yaml
+
 .PHONY: bench
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
@@ -117,7 +127,8 @@ CHARTS := deploy/charts
 generate: $(BIN)/tools/controller-gen $(BIN)/tools/chart ## Write deep copies, CRDs, the static manifest and the values reference anew
 	$(BIN)/tools/controller-gen object:headerFile=tools/header.go.txt paths=./api/...
 	$(BIN)/tools/controller-gen crd paths=./api/... output:crd:dir=$(CHARTS)/bottlerocket-update-operator/files
-	@cp $(CHARTS)/bottlerocket-update-operator/files/*.yaml $(CHARTS)/bottlerocket-shadow/files/
+	@cp $(CHARTS)/bottlerocket-update-operator/files/brupop.*.yaml $(CHARTS)/bottlerocket-shadow/files/
+	@cp deploy/monitoring/alerts.yaml deploy/monitoring/dashboard.json $(CHARTS)/bottlerocket-update-operator/files/
 	$(BIN)/tools/chart -lint $(CHARTS)/bottlerocket-shadow
 	$(BIN)/tools/chart -namespace brupop-bottlerocket-aws -o deploy/bottlerocket-update-operator.yaml $(CHARTS)/bottlerocket-update-operator
 	$(BIN)/tools/chart -reference -o docs/operator/values.md $(CHARTS)/bottlerocket-update-operator

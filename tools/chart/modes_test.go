@@ -4,6 +4,7 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -145,5 +146,32 @@ func TestRightsAreExact(t *testing.T) {
 	}
 	if strings.Contains(got, "*") {
 		t.Error("a right has a wildcard")
+	}
+}
+
+func TestMonitoringIsThereWhenAskedFor(t *testing.T) {
+	for name := range mustRender(t, ``) {
+		if strings.Contains(name, "Monitor/") || strings.Contains(name, "Rule/") || strings.HasPrefix(name, "ConfigMap/") {
+			t.Errorf("nobody asked for %s", name)
+		}
+	}
+	all := mustRender(t, `prometheus: {controller: {serviceMonitor: {enabled: true, labels: {release: prom}, interval: 15s}},
+  apiserver: {podMonitor: {enabled: true}}, rules: {enabled: true, labels: {release: prom}}, dashboard: {enabled: true}}`)
+	monitor := all["ServiceMonitor/brupop-controller"]
+	if at(monitor, "metadata", "labels", "release") != "prom" || at(monitor, "spec", "endpoints", 0, "interval") != "15s" || at(monitor, "spec", "endpoints", 0, "port") != "main" {
+		t.Errorf("ServiceMonitor: %v", monitor)
+	}
+	ports, _ := at(all[apiserver], "spec", "template", "spec", "containers", 0, "ports").([]any)
+	port := at(all["PodMonitor/brupop-apiserver"], "spec", "podMetricsEndpoints", 0, "port")
+	if !slices.ContainsFunc(ports, func(p any) bool { return at(p, "name") == port }) {
+		t.Errorf("the PodMonitor scrapes port %v of %v", port, ports)
+	}
+	rule := at(all["PrometheusRule/drydock"], "spec", "groups", 0, "rules", 2)
+	if summary, _ := at(rule, "annotations", "summary").(string); !strings.Contains(summary, "{{ $value }}") {
+		t.Errorf("helm has eaten the rule's template: %v", rule)
+	}
+	dashboard, _ := at(all["ConfigMap/drydock-dashboard"], "data", "drydock.json").(string)
+	if !json.Valid([]byte(dashboard)) || !strings.Contains(dashboard, "{{bottlerocket_version}}") {
+		t.Error("the dashboard does not survive the chart")
 	}
 }
