@@ -228,20 +228,22 @@ func readFile(name string, limit int64) ([]byte, error) {
 
 func newRepoRefreshCmd(stdout io.Writer) *cobra.Command {
 	var o repoOptions
+	var timestampOnly bool
 	c := &cobra.Command{
 		Use:   "refresh --repo DIR --keys DIR",
 		Short: "Sign everything anew with new dates",
 		Long: `Sign everything anew with new dates, and change nothing else.
 
 Run it from a timer, well before the timestamp (a week) and the other metadata (two weeks) expire:
-hosts refuse a repository that has expired.`,
+hosts refuse a repository that has expired. With --timestamp-only, no other key than that of the
+timestamp is needed; the rest then keeps its dates.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, err := o.where(time.Now())
 			if err != nil {
 				return repoHint(c, err)
 			}
-			parts, err := refresh(c.Context(), w)
+			parts, err := refresh(c.Context(), w, timestampOnly)
 			if err != nil {
 				return repoHint(c, err)
 			}
@@ -250,11 +252,12 @@ hosts refuse a repository that has expired.`,
 	}
 	o.register(c)
 	o.registerLife(c)
+	c.Flags().BoolVar(&timestampOnly, "timestamp-only", false, "renew the timestamp only, with its key alone")
 	return c
 }
 
-func refresh(ctx context.Context, w release.Where) ([]string, error) {
-	parts, err := release.Refresh(ctx, w)
+func refresh(ctx context.Context, w release.Where, timestampOnly bool) ([]string, error) {
+	parts, err := release.Refresh(ctx, w, timestampOnly)
 	if err == nil && len(parts) == 0 {
 		err = errors.New("nothing is published in " + w.Dir)
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -162,6 +163,9 @@ what others need to count it in. Nothing that exists is overwritten.`,
 			}
 			if _, err := os.Lstat(base + ".pub"); !errors.Is(err, fs.ErrNotExist) {
 				return repoHint(c, fmt.Errorf("making key %s.pub: %w", base, fs.ErrExist))
+			}
+			if err := os.MkdirAll(filepath.Dir(out), 0o700); err != nil {
+				return fmt.Errorf("making key: %w", err)
 			}
 			key, err := tuf.GenerateKey(out, tuf.KeyType(kind))
 			if err != nil {

@@ -41,6 +41,8 @@ type RepositoryConfig struct {
 	TargetsLife, SnapshotLife, TimestampLife time.Duration // defaults: 2 weeks, 2 weeks, 1 week
 
 	LeastVersion int64 // of metadata that is published; default: any
+
+	TimestampOnly bool // nothing but RefreshTimestamp will be called, so the other keys may be elsewhere
 }
 
 // Repository publishes into a repository on disk. Below its Dir, "<part>/" holds the metadata of one part (a variant
@@ -64,7 +66,11 @@ func OpenRepository(cfg RepositoryConfig) (*Repository, error) {
 		return nil, err
 	}
 	// Looking at the keys now tells before any work whether they are those of this repository.
-	for _, role := range []string{metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP} {
+	roles := []string{metadata.TARGETS, metadata.SNAPSHOT, metadata.TIMESTAMP}
+	if cfg.TimestampOnly {
+		roles = roles[2:]
+	}
+	for _, role := range roles {
 		if err := canSign(role, r.root(), r.signers); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
@@ -128,6 +134,7 @@ func (r *Repository) Close() error { return r.lock.Close() }
 type state struct {
 	timestamp, snapshot, targets int64 // versions; 0: nothing published yet
 	files                        map[string]*metadata.TargetFiles
+	snapshotMeta                 *metadata.MetaFiles // what the timestamp says of the snapshot
 }
 
 // load reads the present state of a part and verifies that this repository's keys have signed it. Expiry does not
@@ -149,6 +156,7 @@ func (r *Repository) load(part string) (*state, error) {
 		return nil, err
 	}
 	meta := timestamp.Signed.Meta[snapshotFile]
+	snapshotMeta := meta
 	if data, err = r.readMeta(dir, snapshotFile, meta); err == nil {
 		err = checkSnapshot(data, meta.Version)
 	}
@@ -170,7 +178,7 @@ func (r *Repository) load(part string) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &state{timestamp.Signed.Version, snapshot.Signed.Version, targets.Signed.Version, targets.Signed.Targets}, nil
+	return &state{timestamp.Signed.Version, snapshot.Signed.Version, targets.Signed.Version, targets.Signed.Targets, snapshotMeta}, nil
 }
 
 func (r *Repository) readMeta(dir, name string, meta *metadata.MetaFiles) ([]byte, error) {
@@ -307,13 +315,31 @@ func (r *Repository) Publish(ctx context.Context, part string, sources []Source,
 	if err != nil {
 		return nil, err
 	}
+	return p, r.writeTimestamp(ctx, dir, p.Version, meta)
+}
+
+func (r *Repository) writeTimestamp(ctx context.Context, dir string, version int64, snapshot *metadata.MetaFiles) error {
 	timestamp := metadata.Timestamp(expiry(r.cfg.Now, r.cfg.TimestampLife))
-	timestamp.Signed.SpecVersion, timestamp.Signed.Version = specVersion, p.Version
-	timestamp.Signed.Meta[snapshotFile] = meta
-	if _, err := write(ctx, r, timestamp, metadata.TIMESTAMP, dir, metadata.TIMESTAMP+".json", p.Version); err != nil {
-		return nil, err
+	timestamp.Signed.SpecVersion, timestamp.Signed.Version = specVersion, version
+	timestamp.Signed.Meta[snapshotFile] = snapshot
+	_, err := write(ctx, r, timestamp, metadata.TIMESTAMP, dir, metadata.TIMESTAMP+".json", version)
+	return err
+}
+
+// RefreshTimestamp gives the timestamp of a part a new date. It needs no other key, so that the machine that does it
+// every day can do nothing else.
+func (r *Repository) RefreshTimestamp(ctx context.Context, part string) error {
+	s, err := r.load(part)
+	if err != nil {
+		return err
 	}
-	return p, nil
+	if s.timestamp == 0 {
+		return fmt.Errorf("%s: %w", part, ErrAbsent)
+	}
+	if err := r.copyRoots(part); err != nil {
+		return err
+	}
+	return r.writeTimestamp(ctx, filepath.Join(r.cfg.Dir, part), max(r.cfg.Now.Unix(), s.timestamp+1), s.snapshotMeta)
 }
 
 // copyRoots puts the chain of roots beside the metadata of a part, where readers look for it.

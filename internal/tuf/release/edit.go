@@ -30,7 +30,8 @@ type Where struct {
 	Arch    string
 	Now     time.Time
 
-	least int64 // version of metadata
+	least         int64 // version of metadata
+	timestampOnly bool
 }
 
 // Life is how long metadata is valid. Zero fields mean the defaults of tuf.RepositoryConfig.
@@ -50,7 +51,7 @@ func (w Where) check() error {
 func (w Where) open() (*tuf.Repository, error) {
 	return tuf.OpenRepository(tuf.RepositoryConfig{
 		Dir: w.Dir, KeysDir: w.KeysDir, Signers: w.Signers, Now: w.Now,
-		TargetsLife: w.Life.Targets, SnapshotLife: w.Life.Snapshot, TimestampLife: w.Life.Timestamp, LeastVersion: w.least,
+		TargetsLife: w.Life.Targets, SnapshotLife: w.Life.Snapshot, TimestampLife: w.Life.Timestamp, LeastVersion: w.least, TimestampOnly: w.timestampOnly,
 	})
 }
 
@@ -153,9 +154,10 @@ func SetMigrations(ctx context.Context, w Where, list []manifest.Migration, fold
 	return changed(w, p, err)
 }
 
-// Refresh signs all parts of a repository anew with new dates, and changes nothing else. Where names no part. It
-// returns the parts.
-func Refresh(ctx context.Context, w Where) (parts []string, err error) {
+// Refresh signs all parts of a repository anew with new dates, and changes nothing else. With timestampOnly it does so
+// for the timestamps, and needs no other key. Where names no part. It returns the parts.
+func Refresh(ctx context.Context, w Where, timestampOnly bool) (parts []string, err error) {
+	w.timestampOnly = timestampOnly
 	repo, err := w.open()
 	if err != nil {
 		return nil, err
@@ -165,7 +167,12 @@ func Refresh(ctx context.Context, w Where) (parts []string, err error) {
 		return nil, err
 	}
 	for _, part := range parts {
-		if _, err := repo.Publish(ctx, part, nil); err != nil {
+		if timestampOnly {
+			err = repo.RefreshTimestamp(ctx, part)
+		} else {
+			_, err = repo.Publish(ctx, part, nil)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", part, err)
 		}
 	}
