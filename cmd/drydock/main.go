@@ -16,14 +16,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/controller"
 	"github.com/drydock-os/drydock/internal/operatorcli"
-	"github.com/drydock-os/drydock/internal/plan"
 )
 
 // version is set by the linker.
@@ -110,13 +108,11 @@ func newRoot(p process, plugin bool) *cobra.Command {
 
 // controllerSettings reads the environment of a deployed controller as that controller does.
 func controllerSettings(env func(string) string) (operatorcli.SnapshotAt, error) {
-	cfg := controller.Config{NodeName: env("MY_NODE_NAME")}
+	var cfg controller.Config
 	if err := (process{env: env}).controllerEnv(&cfg); err != nil {
 		return nil, err
 	}
-	return func(time.Time) plan.Snapshot {
-		return plan.Snapshot{MaxConcurrent: cfg.MaxConcurrent, OwnNode: cfg.NodeName}
-	}, nil
+	return cfg.Snapshot, nil
 }
 
 // noArgs refuses arguments as a mistake on the command line.

@@ -44,13 +44,11 @@ func TestMistakesAreNamedAtStart(t *testing.T) {
 	}{
 		{args: []string{"drydock", "sail"}, want: []string{"sail", "drydock --help"}},
 		{args: []string{"drydock", "controller", "--fast"}, want: []string{"--fast", "drydock controller --help"}},
-		{env: map[string]string{"MAX_CONCURRENT_UPDATE": "10%"}, want: []string{"MAX_CONCURRENT_UPDATE", "10%", "unlimited"}},
+		{env: map[string]string{"MAX_CONCURRENT_UPDATE": "110%"}, want: []string{"MAX_CONCURRENT_UPDATE", "110%", "1% to 100%", "unlimited"}},
 		{env: map[string]string{"MAX_CONCURRENT_UPDATE": "-1"}, want: []string{"MAX_CONCURRENT_UPDATE", "-1", "whole number from 0"}},
-		{env: map[string]string{"SCHEDULER_CRON_EXPRESSION": "0 0 3 * * Mon *"}, want: []string{"SCHEDULER_CRON_EXPRESSION", "0 0 3 * * Mon *", "later release"}},
-		{env: map[string]string{"UPDATE_WINDOW_START": "08:0:0"}, want: []string{"UPDATE_WINDOW_START", "later release"}},
 		{env: map[string]string{"LOGGING_FORMATTER": "xml"}, want: []string{"LOGGING_FORMATTER", "xml", "full, compact, pretty or json"}},
 		{env: map[string]string{"LOGGING_ANSI_ENABLED": "yes"}, want: []string{"LOGGING_ANSI_ENABLED", "yes", "true or false"}},
-		{env: map[string]string{"LEASE_DURATION": "soon"}, want: []string{"LEASE_DURATION", "soon", "such as 4s"}},
+		{env: map[string]string{"LEASE_DURATION": "soon"}, want: []string{"LEASE_DURATION", "soon", "such as 90s"}},
 		{env: map[string]string{"POD_NAMESPACE": ""}, want: []string{"namespace", "POD_NAMESPACE"}},
 	}
 	for _, tt := range tests {

@@ -38,6 +38,7 @@ import (
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/plan"
+	"github.com/drydock-os/drydock/internal/window"
 )
 
 // Name is the controller's user agent, field manager, event source and the name of its Lease.
@@ -74,6 +75,16 @@ type Config struct {
 	NodeName string
 	// MaxConcurrent is how many nodes may be updated at the same time; zero starts nothing.
 	MaxConcurrent plan.Limit
+	// CountUnavailable is whether nodes that are not Ready or cordoned count against MaxConcurrent, too.
+	CountUnavailable bool
+	// UpdateCordoned is whether nodes that somebody else has cordoned are updated.
+	UpdateCordoned bool
+	// Timeouts bound the states of an update; default no limits.
+	Timeouts plan.Timeouts
+	// Schedule is when updates may start; default always.
+	Schedule *window.Schedule
+	// Version is that of this program, for its metrics.
+	Version string
 	// MetricsAddress is where /metrics is served as plain HTTP; default nowhere.
 	MetricsAddress string
 	// ProbeAddress is where /healthz and /readyz are served; default nowhere.
@@ -81,6 +92,19 @@ type Config struct {
 	LeaderElection LeaderElection
 	Log            *slog.Logger     // default: discard
 	Now            func() time.Time // default: time.Now
+}
+
+// Snapshot is the fleet as the plan is to see it at the time now, but for the nodes and their shadows. A one-shot
+// schedule is taken to be between its runs: only the leader knows of one that lasts longer than a minute.
+func (c *Config) Snapshot(now time.Time) plan.Snapshot {
+	return plan.Snapshot{
+		MaxConcurrent:    c.MaxConcurrent,
+		CountUnavailable: c.CountUnavailable,
+		UpdateCordoned:   c.UpdateCordoned,
+		Timeouts:         c.Timeouts,
+		OwnNode:          c.NodeName,
+		Window:           (&gate{schedule: c.Schedule}).at(now, false),
+	}
 }
 
 // Controller is one replica.
@@ -102,8 +126,10 @@ func New(cfg Config) (*Controller, error) {
 		return nil, errors.New("controller: no access to a kube-apiserver given")
 	case cfg.Namespace == "":
 		return nil, errors.New("controller: no namespace given")
-	case cfg.MaxConcurrent < 0:
-		return nil, fmt.Errorf("controller: the limit of concurrent updates is %d, but may not be negative", cfg.MaxConcurrent)
+	case !cfg.MaxConcurrent.Valid():
+		return nil, fmt.Errorf("controller: the limit of concurrent updates is %v, but may not be over 100%%", cfg.MaxConcurrent)
+	case min(cfg.Timeouts.Staged, cfg.Timeouts.Rebooted, cfg.Timeouts.Monitoring, cfg.Timeouts.Idle) < 0:
+		return nil, fmt.Errorf("controller: the timeouts of the states are %v, but none may be negative", cfg.Timeouts)
 	case le.RetryPeriod <= 0 || le.RenewDeadline <= le.RetryPeriod*6/5 || le.LeaseDuration <= le.RenewDeadline:
 		// 6/5: the elector stretches each pause by up to a fifth, and refuses a deadline that one fills.
 		return nil, fmt.Errorf("controller: lease duration %v, renew deadline %v and retry period %v must each be longer than the next, the deadline by a fifth",
@@ -124,6 +150,10 @@ func New(cfg Config) (*Controller, error) {
 func (c *Controller) Run(ctx context.Context) error {
 	le := c.cfg.LeaderElection
 	shutdown := shutdownTimeout
+	lock, err := c.newLock()
+	if err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(c.cfg.REST, ctrl.Options{
 		Scheme:                        newScheme(),
 		Logger:                        logr.FromSlogHandler(libraryLog{c.cfg.Log.Handler(), ctx.Done()}),
@@ -131,30 +161,18 @@ func (c *Controller) Run(ctx context.Context) error {
 		Metrics:                       metricsserver.Options{BindAddress: "0"}, // served by serveMetrics
 		HealthProbeBindAddress:        orNowhere(c.cfg.ProbeAddress),
 		LeaderElection:                true,
-		LeaderElectionID:              Name,
-		LeaderElectionNamespace:       c.cfg.Namespace,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 &le.LeaseDuration,
 		RenewDeadline:                 &le.RenewDeadline,
 		RetryPeriod:                   &le.RetryPeriod,
 		GracefulShutdownTimeout:       &shutdown,
+
+		LeaderElectionResourceLockInterface: lock,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
-	r := &reconciler{
-		client:        mgr.GetClient(),
-		live:          mgr.GetAPIReader(),
-		recorder:      mgr.GetEventRecorder(Name),
-		namespace:     c.cfg.Namespace,
-		ownNode:       c.cfg.NodeName,
-		maxConcurrent: c.cfg.MaxConcurrent,
-		writeTimeout:  le.LeaseDuration - le.RenewDeadline,
-		log:           c.cfg.Log,
-		now:           c.cfg.Now,
-		moves:         newMoveCounter(),
-		uncertain:     true,
-	}
+	r := newReconciler(c.cfg, mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(Name))
 	for _, step := range []func(context.Context, ctrl.Manager, *reconciler) error{
 		c.warmCaches, c.watch, c.serveMetrics, c.serveProbes,
 	} {
@@ -222,7 +240,7 @@ func (c *Controller) serveMetrics(ctx context.Context, mgr ctrl.Manager, r *reco
 		Name:     "metrics",
 		Listener: listener,
 		Server: &http.Server{
-			Handler:           metricsHandler(ctx, mgr.GetClient(), c.cfg.Namespace, mgr.Elected(), r.moves),
+			Handler:           metricsHandler(ctx, r, mgr.Elected()),
 			ReadHeaderTimeout: 5 * time.Second,
 			ReadTimeout:       5 * time.Second,
 			WriteTimeout:      30 * time.Second,

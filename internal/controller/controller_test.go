@@ -22,7 +22,8 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 	for name, spoil := range map[string]func(*Config){
 		"kube-apiserver": func(c *Config) { c.REST = nil },
 		"namespace":      func(c *Config) { c.Namespace = "" },
-		"limit":          func(c *Config) { c.MaxConcurrent = -1 },
+		"limit":          func(c *Config) { c.MaxConcurrent = -101 },
+		"timeouts":       func(c *Config) { c.Timeouts.Idle = -time.Second },
 		"lease duration": func(c *Config) { c.LeaderElection.LeaseDuration = 3 * time.Second },
 		"retry period":   func(c *Config) { c.LeaderElection.RetryPeriod = 2900 * time.Millisecond },
 	} {
@@ -37,7 +38,7 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 func scrape(t *testing.T, f *fixture, leading <-chan struct{}) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	metricsHandler(t.Context(), f.client, testNamespace, leading, f.moves).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	metricsHandler(t.Context(), f.reconciler, leading).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
@@ -80,11 +81,11 @@ func TestALookThatHangsFailsTheProbe(t *testing.T) {
 	if err := f.hanging(); err != nil {
 		t.Errorf("idle, but %v", err)
 	}
-	f.busySince.Store(f.now().Add(-time.Second).UnixNano())
+	f.busySince.Store(f.clock.Add(-time.Second).UnixNano())
 	if err := f.hanging(); err != nil {
 		t.Errorf("busy for a second, and %v", err)
 	}
-	f.busySince.Store(f.now().Add(-time.Hour).UnixNano())
+	f.busySince.Store(f.clock.Add(-time.Hour).UnixNano())
 	if f.hanging() == nil {
 		t.Error("an hour is not seen as hanging")
 	}

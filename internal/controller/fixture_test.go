@@ -53,6 +53,7 @@ type fixture struct {
 	t      *testing.T
 	server client.WithWatch
 	events *events.FakeRecorder
+	clock  time.Time
 	// cached is what the cache shows of the shadows while it lags; nil while it does not.
 	cached *v2.BottlerocketShadowList
 	// onPatch runs instead of a patch when set; write carries it out.
@@ -63,7 +64,7 @@ func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixtu
 	t.Helper()
 	server := fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(objects...).
 		WithStatusSubresource(&v2.BottlerocketShadow{}).Build()
-	f := &fixture{t: t, server: server, events: events.NewFakeRecorder(100)}
+	f := &fixture{t: t, server: server, events: events.NewFakeRecorder(100), clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	cache := interceptor.NewClient(server, interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 			if shadows, ok := list.(*v2.BottlerocketShadowList); ok && f.cached != nil {
@@ -80,12 +81,11 @@ func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixtu
 			return write()
 		},
 	})
-	f.reconciler = &reconciler{
-		client: cache, live: server, recorder: f.events,
-		namespace: testNamespace, maxConcurrent: limit, writeTimeout: time.Second,
-		log: slog.New(slog.DiscardHandler), now: func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) },
-		moves: newMoveCounter(), uncertain: true,
-	}
+	f.reconciler = newReconciler(Config{
+		Namespace: testNamespace, MaxConcurrent: limit, Version: "1.2.3", Log: slog.New(slog.DiscardHandler),
+		LeaderElection: LeaderElection{LeaseDuration: 2 * time.Second, RenewDeadline: time.Second},
+		Now:            func() time.Time { return f.clock },
+	}, cache, server, f.events)
 	return f
 }
 

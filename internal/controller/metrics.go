@@ -5,7 +5,9 @@ package controller
 
 import (
 	"context"
+	"math"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/plan"
 )
 
 // Names and labels of the first two are those of the original, which dashboards know.
@@ -22,55 +25,157 @@ var (
 		"Number of hosts that have reported each state of an update.", []string{"state"}, nil)
 	hostsVersion = prometheus.NewDesc("brupop_hosts_version",
 		"Number of hosts that run each version of the operating system.", []string{"bottlerocket_version"}, nil)
+	nodesWaiting = prometheus.NewDesc("drydock_nodes_waiting",
+		"Number of nodes that wait, by what they wait for.", []string{"reason"}, nil)
+	slotsUsed = prometheus.NewDesc("drydock_slots_used",
+		"Number of nodes that count against the limit of concurrent updates.", nil, nil)
+	slotsLimit = prometheus.NewDesc("drydock_slots_limit",
+		"Limit of concurrent updates in nodes; +Inf without one.", nil, nil)
+	nextWindow = prometheus.NewDesc("drydock_next_window_seconds",
+		"Seconds until updates may start; 0 while they may, +Inf if they never may again.", nil, nil)
+	leader = prometheus.NewDesc("drydock_leader",
+		"Whether this replica leads: 1 or 0.", nil, nil)
+	buildInfo = prometheus.NewDesc("drydock_build_info",
+		"Always 1, with the version of the controller.", []string{"version", "go_version"}, nil)
 )
 
-func newMoveCounter() *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "drydock_moves_total",
-		Help: "Number of changes made to the wanted state of a host, by reason.",
-	}, []string{"reason"})
+// counters are what has happened since this replica leads.
+type counters struct {
+	moves     *prometheus.CounterVec
+	completed prometheus.Counter
+	failures  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
 }
 
-// metricsHandler serves /metrics. The gauges of hosts come from the replica that holds the Lease alone, which
+func newCounters() *counters {
+	return &counters{
+		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "drydock_moves_total",
+			Help: "Number of changes made to the wanted state of a host, by reason.",
+		}, []string{"reason"}),
+		completed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "drydock_updates_total",
+			Help: "Number of updates that were completed.",
+		}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "drydock_update_failures_total",
+			Help: "Number of updates that were called off, by reason and by the state that was wanted then.",
+		}, []string{"reason", "state"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "drydock_state_duration_seconds",
+			Help:    "Time from asking a host for a state until it was asked for the next, in seconds.",
+			Buckets: []float64{0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600},
+		}, []string{"state"}),
+	}
+}
+
+func (c *counters) collectors() []prometheus.Collector {
+	return []prometheus.Collector{c.moves, c.completed, c.failures, c.durations}
+}
+
+// count takes down a move of the shadow as it was before.
+func (c *counters) count(before *v2.BottlerocketShadow, m plan.Move, now time.Time) {
+	c.moves.WithLabelValues(string(m.Reason)).Inc()
+	switch m.Reason {
+	case plan.UpdateVerified:
+		c.completed.Inc()
+	case plan.AttemptFailed, plan.StateTimedOut:
+		c.failures.WithLabelValues(string(m.Reason), string(m.From)).Inc()
+	}
+	if before.Spec.StateTransitionTimestamp == nil || m.From == plan.Idle || m.From == m.To {
+		return // idling is no part of an update
+	}
+	since, err := time.Parse(time.RFC3339Nano, *before.Spec.StateTransitionTimestamp)
+	if err != nil || now.Before(since) {
+		return // written by hand
+	}
+	c.durations.WithLabelValues(string(m.From)).Observe(now.Sub(since).Seconds())
+}
+
+// metricsHandler serves /metrics. The gauges of the fleet come from the replica that holds the Lease alone, which
 // closes leading: a sum over all replicas is then right.
-func metricsHandler(ctx context.Context, reader client.Reader, namespace string, leading <-chan struct{}, moves *prometheus.CounterVec) http.Handler {
-	own := prometheus.NewRegistry()
-	own.MustRegister(moves, &hosts{ctx: ctx, reader: reader, namespace: namespace, leading: leading})
+func metricsHandler(ctx context.Context, r *reconciler, leading <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{own, metrics.Registry}, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{newRegistry(ctx, r, leading), metrics.Registry}, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 4,
 		Timeout:             20 * time.Second,
 	}))
 	return mux
 }
 
-// hosts counts on each scrape what the cache holds at that moment.
-type hosts struct {
-	ctx       context.Context // Collect has none
-	reader    client.Reader
-	namespace string
-	leading   <-chan struct{}
+func newRegistry(ctx context.Context, r *reconciler, leading <-chan struct{}) *prometheus.Registry {
+	own := prometheus.NewRegistry()
+	own.MustRegister(r.counters.collectors()...)
+	own.MustRegister(&gauges{ctx: ctx, reconciler: r, leading: leading})
+	return own
 }
 
-func (h *hosts) Describe(ch chan<- *prometheus.Desc) {
-	ch <- hostsState
-	ch <- hostsVersion
+// gauges are read on each scrape: of hosts from what the cache holds at that moment, of the plan from its last
+// decision, which is taken anew on every change.
+type gauges struct {
+	*reconciler
+	ctx     context.Context // Collect has none
+	leading <-chan struct{}
 }
 
-func (h *hosts) Collect(ch chan<- prometheus.Metric) {
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{hostsState, hostsVersion, nodesWaiting, slotsUsed, slotsLimit, nextWindow, leader, buildInfo} {
+		ch <- d
+	}
+}
+
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	ch <- gauge(buildInfo, 1, g.cfg.Version, runtime.Version())
 	select {
-	case <-h.leading:
+	case <-g.leading:
+		ch <- gauge(leader, 1)
 	default:
+		ch <- gauge(leader, 0)
 		return
 	}
+	g.collectHosts(ch)
+	d := g.decision.Load()
+	if d == nil {
+		return // elected a moment ago
+	}
+	waiting := map[plan.WaitReason]float64{}
+	for _, w := range d.Waiting {
+		waiting[w.Reason]++
+	}
+	for reason, n := range waiting {
+		ch <- gauge(nodesWaiting, n, string(reason))
+	}
+	limit := float64(d.Limit)
+	if d.Limit == plan.Unlimited {
+		limit = math.Inf(1)
+	}
+	ch <- gauge(slotsUsed, float64(d.Slots))
+	ch <- gauge(slotsLimit, limit)
+	ch <- gauge(nextWindow, g.untilWindow(d.Window))
+}
+
+// untilWindow is how many seconds it is until updates may start.
+func (g *gauges) untilWindow(last plan.Window) float64 {
+	now, s := g.cfg.Now(), g.cfg.Schedule
+	if s == nil || s.Contains(now) || s.OneShot() && !last.Closed {
+		return 0
+	}
+	next := s.Next(now)
+	if next.IsZero() {
+		return math.Inf(1)
+	}
+	return next.Sub(now).Seconds()
+}
+
+func (g *gauges) collectHosts(ch chan<- prometheus.Metric) {
 	var list v2.BottlerocketShadowList
-	if err := h.reader.List(h.ctx, &list, client.InNamespace(h.namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := g.client.List(g.ctx, &list, client.InNamespace(g.cfg.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		ch <- prometheus.NewInvalidMetric(hostsState, err)
 		return
 	}
 	// All states are always there: a sum that ends in nothing is hard to tell from one that was never made.
-	states := map[v2.State]int{v2.Idle: 0, v2.StagedAndPerformedUpdate: 0, v2.RebootedIntoUpdate: 0, v2.MonitoringUpdate: 0, v2.ErrorReset: 0}
-	versions := map[v2.Version]int{}
+	states := map[v2.State]float64{v2.Idle: 0, v2.StagedAndPerformedUpdate: 0, v2.RebootedIntoUpdate: 0, v2.MonitoringUpdate: 0, v2.ErrorReset: 0}
+	versions := map[v2.Version]float64{}
 	for i := range list.Items {
 		if st := list.Items[i].Status; st != nil {
 			states[st.CurrentState]++
@@ -85,8 +190,8 @@ func (h *hosts) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func gauge(desc *prometheus.Desc, n int, label string) prometheus.Metric {
-	m, err := prometheus.NewConstMetric(desc, prometheus.GaugeValue, float64(n), label)
+func gauge(desc *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	m, err := prometheus.NewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 	if err != nil {
 		return prometheus.NewInvalidMetric(desc, err)
 	}

@@ -8,11 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,16 +38,17 @@ const (
 
 // reconciler looks at the fleet, one look at a time.
 type reconciler struct {
-	client        client.Client // reads from the caches
-	live          client.Reader // reads from the server
-	recorder      events.EventRecorder
-	namespace     string
-	ownNode       string
-	maxConcurrent plan.Limit
-	writeTimeout  time.Duration
-	log           *slog.Logger
-	now           func() time.Time
-	moves         *prometheus.CounterVec
+	cfg          Config
+	client       client.Client // reads from the caches
+	live         client.Reader // reads from the server
+	recorder     events.EventRecorder
+	writeTimeout time.Duration
+	counters     *counters
+	gate         gate
+	// told is the refusal that each node was last told of.
+	told map[string]plan.WaitReason
+	// decision is the last one, for the metrics.
+	decision atomic.Pointer[plan.Decision]
 
 	overlay overlay
 	// uncertain is whether something may have been written that neither cache nor overlay knows: by the
@@ -58,9 +58,20 @@ type reconciler struct {
 	busySince atomic.Int64
 }
 
+func newReconciler(cfg Config, cached client.Client, live client.Reader, recorder events.EventRecorder) *reconciler {
+	return &reconciler{
+		cfg: cfg, client: cached, live: live, recorder: recorder,
+		writeTimeout: cfg.LeaderElection.LeaseDuration - cfg.LeaderElection.RenewDeadline,
+		counters:     newCounters(),
+		gate:         gate{schedule: cfg.Schedule},
+		told:         map[string]plan.WaitReason{},
+		uncertain:    true,
+	}
+}
+
 // Reconcile looks at the fleet and carries out what the plan decides.
 func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-	r.busySince.Store(r.now().UnixNano())
+	r.busySince.Store(r.cfg.Now().UnixNano())
 	defer r.busySince.Store(0)
 	if err := r.catchUp(ctx); err != nil {
 		return reconcile.Result{}, err
@@ -69,8 +80,12 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	now := r.now()
+	now := r.cfg.Now()
+	snapshot.Window = r.gate.at(now, slices.ContainsFunc(snapshot.Shadows, plan.Shadow.Busy))
 	d := plan.Next(snapshot, now)
+	r.gate.saw(d)
+	r.decision.Store(&d)
+	r.refuse(shadows, d.Waiting)
 	if err := errors.Join(r.move(ctx, shadows, d.Moves), r.remove(ctx, shadows, d.Removals)); err != nil {
 		return reconcile.Result{}, err
 	}
@@ -86,7 +101,7 @@ func (r *reconciler) hanging() error {
 	if since == 0 {
 		return nil
 	}
-	if d := r.now().Sub(time.Unix(0, since)); d > hangTimeout {
+	if d := r.cfg.Now().Sub(time.Unix(0, since)); d > hangTimeout {
 		return fmt.Errorf("looking at the fleet has taken %v so far", d.Round(time.Second))
 	}
 	return nil
@@ -99,7 +114,7 @@ func (r *reconciler) catchUp(ctx context.Context) error {
 	}
 	var list v2.BottlerocketShadowList
 	for {
-		opts := []client.ListOption{client.InNamespace(r.namespace), client.Limit(listPage), client.Continue(list.Continue)}
+		opts := []client.ListOption{client.InNamespace(r.cfg.Namespace), client.Limit(listPage), client.Continue(list.Continue)}
 		list = v2.BottlerocketShadowList{}
 		if err := r.live.List(ctx, &list, opts...); err != nil {
 			return fmt.Errorf("reading all shadows: %w", err)
@@ -124,7 +139,7 @@ func (r *reconciler) look(ctx context.Context) (map[string]*v2.BottlerocketShado
 	if err := r.client.List(ctx, &nodes, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, plan.Snapshot{}, fmt.Errorf("listing nodes: %w", err)
 	}
-	if err := r.client.List(ctx, &cached, client.InNamespace(r.namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.client.List(ctx, &cached, client.InNamespace(r.cfg.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, plan.Snapshot{}, fmt.Errorf("listing shadows: %w", err)
 	}
 	known, unseen := r.overlay.merge(cached.Items)
@@ -141,12 +156,9 @@ func (r *reconciler) look(ctx context.Context) (map[string]*v2.BottlerocketShado
 		}
 	}
 
-	s := plan.Snapshot{
-		Nodes:         make([]plan.Node, len(nodes.Items)),
-		Shadows:       make([]plan.Shadow, 0, len(known)),
-		MaxConcurrent: r.maxConcurrent,
-		OwnNode:       r.ownNode,
-	}
+	s := r.cfg.Snapshot(r.cfg.Now())
+	s.Nodes = make([]plan.Node, len(nodes.Items))
+	s.Shadows = make([]plan.Shadow, 0, len(known))
 	for i := range nodes.Items {
 		s.Nodes[i] = fleetview.Node(&nodes.Items[i])
 	}
@@ -181,7 +193,7 @@ func (r *reconciler) move(ctx context.Context, shadows map[string]*v2.Bottlerock
 // write carries out one move. A decision that was overtaken is no error: the change that overtook it is on
 // its way through the watch and leads to the next look.
 func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m plan.Move) error {
-	body, err := specPatch(brs.ResourceVersion, m.Spec)
+	body, err := specPatch(brs, m)
 	if err != nil {
 		return fmt.Errorf("encoding spec of node %s: %w", m.Node, err)
 	}
@@ -196,14 +208,14 @@ func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m pl
 	err = r.client.Patch(ctx, written, client.RawPatch(types.MergePatchType, body), client.FieldOwner(Name))
 	switch {
 	case apierrors.IsConflict(err) || apierrors.IsNotFound(err):
-		r.log.Debug("move overtaken", "node", m.Node, "to", m.To)
+		r.cfg.Log.Debug("move overtaken", "node", m.Node, "to", m.To)
 		return nil
 	case err != nil:
 		return fmt.Errorf("moving node %s to %s: %w", m.Node, m.To, err)
 	}
 	r.overlay.put(written)
-	r.moves.WithLabelValues(string(m.Reason)).Inc()
-	r.log.Info("node moved", "node", m.Node, "from", m.From, "to", m.To, "version", m.Spec.Version, "reason", m.Reason)
+	r.counters.count(brs, m, r.cfg.Now())
+	r.cfg.Log.Info("node moved", "node", m.Node, "from", m.From, "to", m.To, "version", m.Spec.Version, "reason", m.Reason)
 	if m.From != m.To {
 		r.announce(brs, m)
 	}
@@ -219,17 +231,21 @@ func refused(err error) bool {
 
 // specPatch is the merge patch of a whole spec. Fields without a value are there as nulls, which remove them;
 // the resource version makes the server refuse the patch when the object has changed since.
-func specPatch(resourceVersion string, s plan.Spec) ([]byte, error) {
+func specPatch(brs *v2.BottlerocketShadow, m plan.Move) ([]byte, error) {
 	type spec struct {
 		State   plan.State `json:"state"`
 		Since   *string    `json:"state_transition_timestamp"`
 		Version *string    `json:"version"`
 	}
+	metadata := map[string]any{"resourceVersion": brs.ResourceVersion}
+	if mark := fleetview.TimedOutMark(m.TimedOut); mark != brs.Annotations[v2.TimedOutAnnotation] {
+		metadata["annotations"] = map[string]*string{v2.TimedOutAnnotation: orNull(mark)}
+	}
 	return json.Marshal(map[string]any{
 		"apiVersion": v2.GroupVersion.String(),
 		"kind":       "BottlerocketShadow",
-		"metadata":   map[string]any{"resourceVersion": resourceVersion},
-		"spec":       spec{State: s.State, Since: orNull(s.Since), Version: orNull(s.Version)},
+		"metadata":   metadata,
+		"spec":       spec{State: m.Spec.State, Since: orNull(m.Spec.Since), Version: orNull(m.Spec.Version)},
 	})
 }
 

@@ -55,6 +55,6 @@ func (r *reconciler) removeOne(ctx context.Context, brs *v2.BottlerocketShadow, 
 	case err != nil:
 		return err
 	}
-	r.log.Info("shadow removed", "node", nodeName, "reason", reason, "spec_state", brs.Spec.State)
+	r.cfg.Log.Info("shadow removed", "node", nodeName, "reason", reason, "spec_state", brs.Spec.State)
 	return nil
 }

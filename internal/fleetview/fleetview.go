@@ -8,6 +8,7 @@
 package fleetview
 
 import (
+	"encoding/json"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -60,7 +61,30 @@ func Shadow(brs *v2.BottlerocketShadow) plan.Shadow {
 			LastError:      st.LastError,
 		}
 	}
+	var mark timedOut
+	if text := brs.Annotations[v2.TimedOutAnnotation]; text != "" && json.Unmarshal([]byte(text), &mark) == nil {
+		s.TimedOut = plan.TimedOut(mark)
+	}
 	return s
+}
+
+// timedOut is how plan.TimedOut is stored. What cannot be read counts as absent: it was not written by us.
+type timedOut struct {
+	Count uint32     `json:"count"`
+	At    string     `json:"at"`
+	State plan.State `json:"state"`
+}
+
+// TimedOutMark is the value of the annotation v2.TimedOutAnnotation; empty for none.
+func TimedOutMark(t plan.TimedOut) string {
+	if t == (plan.TimedOut{}) {
+		return ""
+	}
+	text, err := json.Marshal(timedOut(t))
+	if err != nil {
+		return "" // a number and two texts always have a JSON form
+	}
+	return string(text)
 }
 
 // NodeName is the name of the node that a BottlerocketShadow belongs to; empty for one

@@ -161,6 +161,8 @@ type Decision struct {
 	Limit Limit
 	// Active is how many of those are being updated once the moves are made; the others are unavailable.
 	Active int
+	// Window is that of the snapshot.
+	Window Window
 	// NextWake is when the decision changes although nothing else does; zero if only events change it.
 	NextWake time.Time
 }
@@ -177,7 +179,7 @@ func Next(s Snapshot, now time.Time) Decision {
 		shadows[s.Shadows[i].Node] = &s.Shadows[i]
 	}
 
-	d := Decision{Limit: s.MaxConcurrent.of(s.Nodes)}
+	d := Decision{Limit: s.MaxConcurrent.of(s.Nodes), Window: s.Window}
 	var candidates []candidate
 	for name, shadow := range shadows {
 		node := nodes[name]

@@ -30,8 +30,8 @@ const clockSkew = time.Minute
 
 // deadline is when the present spec has taken too long; zero without a limit. Not ok means that the spec has
 // no time to count from, because somebody wrote it by hand.
-func (s *Snapshot) deadline(shadow *Shadow, now time.Time) (due time.Time, ok bool) {
-	limit := s.Timeouts.of(shadow.Spec.State)
+func (f *Snapshot) deadline(shadow *Shadow, now time.Time) (due time.Time, ok bool) {
+	limit := f.Timeouts.of(shadow.Spec.State)
 	if limit <= 0 {
 		return time.Time{}, true
 	}
@@ -42,26 +42,26 @@ func (s *Snapshot) deadline(shadow *Shadow, now time.Time) (due time.Time, ok bo
 	return since.Add(limit), true
 }
 
-// active is whether anything but settled idleness is recorded of the node. A shadow that is asked for nothing
-// and has not reported yet is not active.
-func (s *Shadow) active() bool {
+// Busy is whether anything but settled idleness is recorded of the node. A shadow that is asked for nothing and
+// has not reported yet is not busy.
+func (s Shadow) Busy() bool {
 	return s.Spec.State != Idle || s.Status != nil && s.Status.CurrentState != Idle
 }
 
 // released is whether the node was asked to become idle, and did not answer in time.
-func (s *Snapshot) released(shadow *Shadow, now time.Time) bool {
-	due, ok := s.deadline(shadow, now)
-	return shadow.active() && shadow.Spec.State == Idle && ok && !due.IsZero() && !now.Before(due)
+func (f *Snapshot) released(shadow *Shadow, now time.Time) bool {
+	due, ok := f.deadline(shadow, now)
+	return shadow.Busy() && shadow.Spec.State == Idle && ok && !due.IsZero() && !now.Before(due)
 }
 
 // holds is whether a node uses up one of the slots, and whether it does so because it is being updated; node or
 // shadow may be nil. A node that never came back from the reboot that it was asked for holds its slot however
 // long that takes, and so does one that is cordoned by us, as long as unavailable nodes count.
-func (s *Snapshot) holds(node *Node, shadow *Shadow, now time.Time) (holds, active bool) {
+func (f *Snapshot) holds(node *Node, shadow *Shadow, now time.Time) (holds, active bool) {
 	silent := false
 	if shadow != nil {
-		silent = s.released(shadow, now)
-		if shadow.active() && !silent {
+		silent = f.released(shadow, now)
+		if shadow.Busy() && !silent {
 			return true, true
 		}
 	}
@@ -75,16 +75,16 @@ func (s *Snapshot) holds(node *Node, shadow *Shadow, now time.Time) (holds, acti
 	if node.CordonedByUs && !silent {
 		return true, false
 	}
-	return s.CountUnavailable && node.OptedIn && (node.NotReady || node.Cordoned), false
+	return f.CountUnavailable && node.OptedIn && (node.NotReady || node.Cordoned), false
 }
 
 // enforce lets no active node wait without an end: a wait gets its deadline, and becomes a move when that has
 // passed, or when there is no time to count from.
-func (s *Snapshot) enforce(shadow *Shadow, v verdict, now time.Time) verdict {
-	if v.start || v.move.Reason != "" || !shadow.active() {
+func (f *Snapshot) enforce(shadow *Shadow, v verdict, now time.Time) verdict {
+	if v.start || v.move.Reason != "" || !shadow.Busy() {
 		return v
 	}
-	due, ok := s.deadline(shadow, now)
+	due, ok := f.deadline(shadow, now)
 	known := shadow.Spec.State.known()
 	switch {
 	case !ok && known:
@@ -102,6 +102,6 @@ func (s *Snapshot) enforce(shadow *Shadow, v verdict, now time.Time) verdict {
 	if m.TimedOut.Count == 0 { // it was at its maximum
 		m.TimedOut.Count--
 	}
-	m.Detail = "called off after " + s.Timeouts.of(shadow.Spec.State).String() + ": the node " + v.wait.Sentence()
+	m.Detail = "called off after " + f.Timeouts.of(shadow.Spec.State).String() + ": the node " + v.wait.Sentence()
 	return verdict{move: m}
 }

@@ -17,8 +17,17 @@ const (
 	// CordonedByAnnotation on a Node marks a cordon as the operator's own; without it a cordon is
 	// somebody else's and is never lifted.
 	CordonedByAnnotation = "drydock.dev/cordoned-by"
-	// CordonOwner is the value of CordonedByAnnotation.
+	// ExcludedByAnnotation on a Node marks the label ExcludeFromLBLabel as the operator's own; without it the
+	// label is somebody else's and is never removed.
+	ExcludedByAnnotation = "drydock.dev/excluded-from-lb-by"
+	// HeldByAnnotation on a Node lists the annotations against removal by autoscalers that the operator set for
+	// the time of an update: a JSON object of their values before, null for absent.
+	HeldByAnnotation = "drydock.dev/held-annotations"
+	// CordonOwner is the value of CordonedByAnnotation and of ExcludedByAnnotation.
 	CordonOwner = "drydock"
+	// TimedOutAnnotation on a BottlerocketShadow remembers attempts that the controller called off because
+	// a state took too long, as JSON: {"count":1,"at":"2026-03-01T12:00:00Z","state":"RebootedIntoUpdate"}.
+	TimedOutAnnotation = "drydock.dev/timed-out"
 )
 
 // ShadowName returns the name of the BottlerocketShadow that belongs to the node.

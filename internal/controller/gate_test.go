@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package controller
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/plan"
+	"github.com/drydock-os/drydock/internal/window"
+)
+
+// scheduled gives the fixture, whose clock stands at Sunday noon, a schedule.
+func (f *fixture) scheduled(expression string) {
+	f.t.Helper()
+	s, err := window.New(window.Config{Expression: expression})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.cfg.Schedule, f.gate.schedule = s, s
+}
+
+func TestAWindowLetsNodesStartWhileItIsOpen(t *testing.T) {
+	f := newFixture(t, 1, node("a"), node("b"), shadow("a"), shadow("b"))
+	f.scheduled("* * 14-15 * * *")
+	if d := f.reconcile(); d != time.Hour || len(f.started()) != 0 {
+		t.Fatalf("looks again after %v with %v started, want nothing, and a look at least every hour", d, f.started())
+	}
+	f.clock = f.clock.Add(90 * time.Minute)
+	if d := f.reconcile(); d != 30*time.Minute {
+		t.Errorf("looks again after %v, want when the window opens", d)
+	}
+	f.clock = f.clock.Add(30 * time.Minute)
+	f.reconcile()
+	if diff := cmp.Diff([]string{"a"}, f.started()); diff != "" {
+		t.Errorf("started (-want +got):\n%s", diff)
+	}
+	f.clock = f.clock.Add(2 * time.Hour)
+	f.report("a", v2.StagedAndPerformedUpdate)
+	f.reconcile()
+	var brs v2.BottlerocketShadow
+	f.get("a", &brs)
+	if brs.Spec.State != v2.RebootedIntoUpdate {
+		t.Errorf("after the window the update stands at %s, want it to go on", brs.Spec.State)
+	}
+	f.cfg.MaxConcurrent = 2
+	f.reconcile()
+	if diff := cmp.Diff([]string{"a"}, f.started()); diff != "" {
+		t.Errorf("started (-want +got):\n%s", diff)
+	}
+}
+
+// TestAOneShotRunLastsUntilNothingIsLeft goes through two nodes, one at a time, from one match.
+func TestAOneShotRunLastsUntilNothingIsLeft(t *testing.T) {
+	f := newFixture(t, 1, node("a"), node("b"), shadow("a"), shadow("b"))
+	f.scheduled("0 0 13 * * *")
+	f.reconcile()
+	if len(f.started()) != 0 {
+		t.Fatalf("%v started before the time", f.started())
+	}
+	f.clock = f.clock.Add(time.Hour)
+	for _, name := range []string{"a", "b"} {
+		f.reconcile()
+		if diff := cmp.Diff([]string{name}, f.started()); diff != "" {
+			t.Fatalf("started (-want +got):\n%s", diff)
+		}
+		f.clock = f.clock.Add(time.Hour)
+		f.finish(name)
+	}
+	f.reconcile()
+	late := shadow("c")
+	if err := f.server.Create(t.Context(), node("c")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.server.Create(t.Context(), late); err != nil {
+		t.Fatal(err)
+	}
+	if d := f.reconcile(); len(f.started()) != 0 || d == 0 {
+		t.Errorf("%v started after the run, next look after %v", f.started(), d)
+	}
+	if d := f.reconcile(); d != time.Hour {
+		t.Errorf("next look after %v, want in an hour at most", d)
+	}
+}
+
+// TestANewLeaderGoesOnWithTheRun is a restart in the middle of a one-shot run.
+func TestANewLeaderGoesOnWithTheRun(t *testing.T) {
+	under := shadow("a")
+	under.Spec.State = v2.StagedAndPerformedUpdate
+	f := newFixture(t, 2, node("a"), node("b"), under, shadow("b"))
+	f.scheduled("0 0 11 * * *")
+	f.reconcile()
+	if diff := cmp.Diff([]string{"a", "b"}, f.started()); diff != "" {
+		t.Errorf("started (-want +got):\n%s", diff)
+	}
+	f = newFixture(t, 2, node("a"), node("b"), shadow("a"), shadow("b"))
+	f.scheduled("0 0 11 * * *")
+	f.reconcile()
+	if len(f.started()) != 0 {
+		t.Errorf("%v started though no run was under way", f.started())
+	}
+}
+
+// TestAHandWrittenSpecDoesNotBeginARun keeps the gate closed though a person made a node busy.
+func TestAHandWrittenSpecDoesNotBeginARun(t *testing.T) {
+	f := newFixture(t, 2, node("a"), node("b"), shadow("a"), shadow("b"))
+	f.scheduled("0 0 11 * * *")
+	f.reconcile()
+	var brs v2.BottlerocketShadow
+	f.get("a", &brs)
+	brs.Spec.State = v2.StagedAndPerformedUpdate
+	if err := f.server.Update(t.Context(), &brs); err != nil {
+		t.Fatal(err)
+	}
+	f.reconcile()
+	f.reconcile()
+	if diff := cmp.Diff([]string{"a"}, f.started()); diff != "" {
+		t.Errorf("started (-want +got):\n%s", diff)
+	}
+}
+
+func TestThePlanForPeopleHasTheSettings(t *testing.T) {
+	f := newFixture(t, 3)
+	f.scheduled("* * 14-15 * * *")
+	f.cfg.CountUnavailable, f.cfg.UpdateCordoned, f.cfg.NodeName = true, true, "own"
+	f.cfg.Timeouts = plan.Timeouts{Idle: time.Minute}
+	want := plan.Snapshot{
+		MaxConcurrent: 3, CountUnavailable: true, UpdateCordoned: true, OwnNode: "own", Timeouts: plan.Timeouts{Idle: time.Minute},
+		Window: plan.Window{Closed: true, Opens: time.Date(2026, 3, 1, 14, 0, 0, 0, time.UTC)},
+	}
+	if diff := cmp.Diff(want, f.cfg.Snapshot(f.clock)); diff != "" {
+		t.Errorf("snapshot (-want +got):\n%s", diff)
+	}
+}

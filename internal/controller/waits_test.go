@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package controller
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/fleetview"
+	"github.com/drydock-os/drydock/internal/plan"
+)
+
+func (f *fixture) get(nodeName string, brs *v2.BottlerocketShadow) {
+	f.t.Helper()
+	if err := f.server.Get(f.t.Context(), client.ObjectKey{Namespace: testNamespace, Name: v2.ShadowName(nodeName)}, brs); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// report is the agent of a node reporting a state.
+func (f *fixture) report(nodeName string, state v2.State) {
+	f.t.Helper()
+	var brs v2.BottlerocketShadow
+	f.get(nodeName, &brs)
+	brs.Status.CurrentState = state
+	if state == v2.RebootedIntoUpdate {
+		brs.Status.CurrentVersion = *brs.Spec.Version
+	}
+	if err := f.server.Status().Update(f.t.Context(), &brs); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// finish plays the agent of a started node until its update is done.
+func (f *fixture) finish(nodeName string) {
+	f.t.Helper()
+	for _, state := range []v2.State{v2.StagedAndPerformedUpdate, v2.RebootedIntoUpdate, v2.MonitoringUpdate, v2.Idle} {
+		f.report(nodeName, state)
+		if state != v2.Idle {
+			f.reconcile()
+		}
+	}
+}
+
+func TestD42AnUpdateThatTakesTooLongIsCalledOff(t *testing.T) {
+	f := newFixture(t, 1, node("a"), node("b"), shadow("a"), shadow("b"))
+	f.cfg.Timeouts = plan.Timeouts{Staged: 12 * time.Minute, Idle: 2 * time.Minute}
+	f.reconcile()
+	if d := f.reconcile(); d != 12*time.Minute { // the write itself leads to this look
+		t.Errorf("looks again after %v, want when the limit of the state is over", d)
+	}
+	f.drainEvents()
+	f.clock = f.clock.Add(12 * time.Minute)
+	f.reconcile()
+	var brs v2.BottlerocketShadow
+	f.get("a", &brs)
+	if want := `{"count":1,"at":"2026-03-01T12:12:00Z","state":"StagedAndPerformedUpdate"}`; brs.Spec.State != v2.Idle || brs.Annotations[v2.TimedOutAnnotation] != want {
+		t.Errorf("spec %+v and mark %s, want Idle and %s", brs.Spec, brs.Annotations[v2.TimedOutAnnotation], want)
+	}
+	got := f.drainEvents()
+	if len(got) != 2 || !strings.HasPrefix(got[0], "Warning StateTimedOut") || !strings.Contains(got[1], "12m0s") {
+		t.Errorf("events %q, want a warning at the node and one at the shadow", got)
+	}
+	f.reconcile()
+	if diff := f.started(); !slices.Equal(diff, []string{"b"}) {
+		t.Errorf("started %v, want b to have the slot now", diff)
+	}
+	// The mark goes with the next success.
+	f.finish("b")
+	f.clock = f.clock.Add(3 * time.Minute)
+	f.reconcile()
+	f.finish("a")
+	f.get("a", &brs)
+	if len(brs.Annotations) != 0 || brs.Spec.Version != nil || brs.Spec.State != v2.Idle {
+		t.Errorf("after a success: %+v %+v, want no trace of the failure", brs.Annotations, brs.Spec)
+	}
+}
+
+func TestAMarkSurvivesBeingStored(t *testing.T) {
+	for _, want := range []plan.TimedOut{{}, {Count: 4294967295, At: "2026-03-01T12:00:00.5Z", State: plan.RebootedIntoUpdate}} {
+		brs := shadow("a")
+		brs.Annotations = map[string]string{v2.TimedOutAnnotation: fleetview.TimedOutMark(want)}
+		if got := fleetview.Shadow(brs).TimedOut; got != want {
+			t.Errorf("%+v comes back as %+v", want, got)
+		}
+	}
+	for _, odd := range []string{"yes", "[]", `{"count":-1}`, `{"count":"x"}`} {
+		brs := shadow("a")
+		brs.Annotations = map[string]string{v2.TimedOutAnnotation: odd}
+		if got := fleetview.Shadow(brs).TimedOut; got != (plan.TimedOut{}) {
+			t.Errorf("%q is read as %+v", odd, got)
+		}
+	}
+}
+
+func TestRefusalsAreToldOnceEach(t *testing.T) {
+	cordoned := node("a")
+	cordoned.Spec.Unschedulable = true
+	f := newFixture(t, 1, cordoned, shadow("a"))
+	for range 3 {
+		f.reconcile()
+	}
+	if got := f.drainEvents(); len(got) != 1 || !strings.HasPrefix(got[0], "Normal NodeCordoned") || !strings.Contains(got[0], "somebody else") {
+		t.Errorf("events %q, want the cordon to be told once", got)
+	}
+	f.cfg.MaxConcurrent, f.cfg.UpdateCordoned = 0, true
+	f.reconcile()
+	if got := f.drainEvents(); len(got) != 1 || !strings.HasPrefix(got[0], "Normal StartsDisabled") {
+		t.Errorf("events %q, want the new reason", got)
+	}
+	f.cfg.MaxConcurrent = 1
+	f.reconcile()
+	if got := f.drainEvents(); len(got) != 1 || !strings.Contains(got[0], "UpdateAvailable") {
+		t.Errorf("events %q, want the start alone", got)
+	}
+}
+
+// values reads metrics as a Prometheus server does, and checks their form.
+func values(t *testing.T, f *fixture, leading <-chan struct{}, names ...string) string {
+	t.Helper()
+	text := scrape(t, f, leading)
+	problems, err := testutil.GatherAndLint(newRegistry(t.Context(), f.reconciler, leading), names...)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("metrics %v: %v, %v", names, problems, err)
+	}
+	return text
+}
+
+func TestMetricsOfTheOperator(t *testing.T) {
+	f := newFixture(t, plan.Percent(50), node("a"), node("b"), node("c"), shadow("a"), shadow("b"), shadow("c"))
+	f.scheduled("* * 14-15 * * *")
+	leading := make(chan struct{})
+	if got := values(t, f, leading); !strings.Contains(got, "drydock_leader 0\n") || strings.Contains(got, "drydock_slots") {
+		t.Errorf("a standby shows:\n%s", got)
+	}
+	close(leading)
+	expect := func(when string, wanted ...string) {
+		t.Helper()
+		got := values(t, f, leading, "drydock_leader", "drydock_build_info", "drydock_nodes_waiting", "drydock_slots_used", "drydock_slots_limit",
+			"drydock_next_window_seconds", "drydock_moves_total", "drydock_updates_total", "drydock_update_failures_total", "drydock_state_duration_seconds")
+		for _, want := range wanted {
+			if !strings.Contains(got, want+"\n") {
+				t.Errorf("%s: no line %q in\n%s", when, want, grep(got, want[:strings.IndexAny(want, "{ ")]))
+			}
+		}
+	}
+	f.reconcile()
+	expect("outside the window", "drydock_leader 1", `drydock_nodes_waiting{reason="OutsideWindow"} 3`, "drydock_slots_used 0",
+		"drydock_slots_limit 1", "drydock_next_window_seconds 7200", "drydock_updates_total 0")
+
+	f.clock = f.clock.Add(2 * time.Hour)
+	f.reconcile()
+	expect("in the window", `drydock_nodes_waiting{reason="NoSlot"} 2`, "drydock_slots_used 1", "drydock_next_window_seconds 0",
+		`drydock_moves_total{reason="UpdateAvailable"} 1`)
+
+	f.clock = f.clock.Add(40 * time.Second)
+	f.finish("a")
+	expect("after an update", "drydock_updates_total 1", `drydock_state_duration_seconds_bucket{state="StagedAndPerformedUpdate",le="60"} 1`,
+		`drydock_state_duration_seconds_sum{state="StagedAndPerformedUpdate"} 40`, `drydock_state_duration_seconds_count{state="MonitoringUpdate"} 1`)
+
+	f.reconcile() // starts b
+	f.report("b", v2.ErrorReset)
+	f.reconcile()
+	expect("after a failure", `drydock_update_failures_total{reason="AttemptFailed",state="StagedAndPerformedUpdate"} 1`)
+
+	for _, obj := range []client.Object{node("c"), shadow("c")} {
+		if err := f.server.Delete(t.Context(), obj); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.reconcile()
+	if got := scrape(t, f, leading); strings.Contains(got, "NoSlot") || !strings.Contains(got, `brupop_hosts_version{bottlerocket_version="1.20.0"} 1`) {
+		t.Errorf("after a node was deleted it still shows:\n%s", grep(got, "drydock_nodes_waiting"))
+	}
+	if text := grep(scrape(t, f, leading), "drydock_build_info"); !strings.Contains(text, `version="1.2.3"`) {
+		t.Errorf("build info %q", text)
+	}
+}
+
+func grep(text, prefix string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, prefix) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
+}
