@@ -105,7 +105,15 @@ func (s *Store) buildNext(next place, changes Data, dropped string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return f.SyncAll(next.dir())
+	return syncNew(f, next)
+}
+
+// syncNew makes a data directory durable that no link leads to yet.
+func syncNew(f FS, at place) error {
+	if err := f.SyncAll(at.dir()); err != nil {
+		return err
+	}
+	return f.SyncDir(at.base)
 }
 
 // linkTree makes to with the files of from that keep says, as links.

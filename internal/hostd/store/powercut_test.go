@@ -160,43 +160,38 @@ func (d disk) apply(c change, chance *rand.Rand) {
 
 // crashes returns what the disk may hold when the power goes after the changes of log.
 func crashes(start disk, log []change, chance *rand.Rand) []disk {
-	durable := maps.Clone(start)
-	var loose []change
-	for _, c := range log {
-		switch c.op {
-		case "syncall":
-			for _, l := range loose {
-				durable.apply(l, nil)
+	firm := make([]bool, len(log)) // changes that a sync has made durable
+	loose := false
+	for i, c := range log {
+		for j, earlier := range log[:i] {
+			if c.op == "syncall" && strings.HasPrefix(earlier.to, c.to+"/") || c.op == "syncdir" && filepath.Dir(earlier.to) == c.to {
+				firm[j] = true
 			}
-			loose = nil
-		case "syncdir":
-			loose = slices.DeleteFunc(loose, func(l change) bool {
-				if filepath.Dir(l.to) != c.to && l.to != c.to {
-					return false
-				}
-				durable.apply(l, nil)
-				return true
-			})
-		default:
-			loose = append(loose, c)
 		}
 	}
-	all := maps.Clone(durable)
-	for _, l := range loose {
-		all.apply(l, nil)
+	replay := func(keep func(i int) bool, chance *rand.Rand) disk {
+		d := maps.Clone(start)
+		for i, c := range log {
+			switch {
+			case firm[i]:
+				d.apply(c, nil)
+			case keep(i):
+				loose = true
+				d.apply(c, chance)
+			}
+		}
+		return d
 	}
-	states := []disk{durable, all}
-	if len(loose) == 0 {
-		return states[:1]
+	states := []disk{
+		replay(func(int) bool { return false }, nil),
+		replay(func(int) bool { return true }, nil),
+		// Names that are switched come to the disk before what they lead to.
+		replay(func(i int) bool { return log[i].op == "symlink" || log[i].op == "rename" }, nil),
 	}
 	for range 4 {
-		some := maps.Clone(durable)
-		for _, l := range loose {
-			if chance.IntN(3) > 0 {
-				some.apply(l, chance)
-			}
+		if loose {
+			states = append(states, replay(func(int) bool { return chance.IntN(3) > 0 }, chance))
 		}
-		states = append(states, some)
 	}
 	return states
 }

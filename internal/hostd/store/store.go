@@ -101,7 +101,7 @@ func Create(cfg Config, version string, live Data) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating settings store: version %q: %w", version, err)
 	}
-	if err := os.MkdirAll(cfg.Dir, dirMode); err != nil {
+	if err := makeDirs(cfg.FS, cfg.Dir); err != nil {
 		return nil, fmt.Errorf("creating settings store: %w", err)
 	}
 	lock, err := lockDir(cfg.Dir)
@@ -116,6 +116,21 @@ func Create(cfg Config, version string, live Data) (*Store, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return s, nil
+}
+
+// makeDirs makes a directory and those that it is in, durably.
+func makeDirs(f FS, dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDirs(f, parent); err != nil {
+		return err
+	}
+	if err := f.Mkdir(dir); err != nil {
+		return err
+	}
+	return f.SyncDir(parent)
 }
 
 // build writes the first data directory and its links.
@@ -133,7 +148,7 @@ func build(cfg Config, v *semver.Version, live Data) error {
 		if err := writeTree(cfg.FS, filepath.Join(cfg.Dir, target, liveDir), live.files()); err != nil {
 			return errors.Join(err, cfg.FS.RemoveAll(filepath.Join(cfg.Dir, target)))
 		}
-		if err := cfg.FS.SyncAll(cfg.Dir); err != nil {
+		if err := syncNew(cfg.FS, place{base: cfg.Dir, name: target}); err != nil {
 			return err
 		}
 	}

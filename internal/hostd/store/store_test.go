@@ -431,3 +431,26 @@ func TestReadersAndWritersAtOnce(t *testing.T) {
 	}
 	all.Wait()
 }
+
+func TestAReadOnlyDiskIsReadable(t *testing.T) {
+	s := newStore(t, Config{})
+	commit(t, s, "settings.motd", `"old"`)
+	s.Close()
+	s, err := Open(Config{Dir: s.cfg.Dir, FS: &failFS{FS: diskFS{}, err: unix.EROFS}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := string(s.Live().Values[mustKey(t, "settings.motd")]); got != `"old"` {
+		t.Errorf("motd is %s", got)
+	}
+	if err := s.Put("x", values(t, "settings.motd", `"new"`)); !errors.Is(err, unix.EROFS) {
+		t.Errorf("writing: %v", err)
+	}
+	if names, err := s.Transactions(); err != nil || len(names) != 0 {
+		t.Errorf("transactions: %v %v", names, err)
+	}
+	if _, err := s.Drop("x"); err != nil {
+		t.Errorf("dropping nothing: %v", err)
+	}
+}
