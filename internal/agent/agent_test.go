@@ -71,7 +71,7 @@ func TestAnUpdateFromNothingToIdle(t *testing.T) {
 		}
 		wantMessages := []string{
 			"", "1.21.0 is available", "downloading 1.21.0", "1.21.0 is staged, waiting for the reboot",
-			"draining for 1.21.0", "rebooting into 1.21.0", "running 1.21.0", "watching 1.21.0", "",
+			"running 1.21.0", "watching 1.21.0", "", // drain and reboot were too quick to be worth a write
 		}
 		if diff := cmp.Diff(wantMessages, w.messages); diff != "" {
 			t.Error(diff)

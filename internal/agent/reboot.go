@@ -42,7 +42,6 @@ func (a *Agent) reboot(ctx context.Context, spec agentapi.Spec, status agentapi.
 	if err := a.armed(ctx, version); err != nil {
 		return a.fail(ctx, status, fmt.Errorf("after the drain: %w", err))
 	}
-	a.say(ctx, "rebooting into "+version)
 	if !a.inbox.commit(ctx) {
 		return nil // the controller changed its mind at the last moment
 	}
@@ -74,15 +73,21 @@ func (a *Agent) empty(ctx context.Context, version string) error {
 		if err := a.cfg.Cluster.ExcludeFromLB(ctx); err != nil {
 			return fmt.Errorf("leaving load balancers: %w", err)
 		}
-		a.say(ctx, "leaving load balancers for "+version)
-		if err := agentapi.Wait(ctx, a.cfg.LBWait); err != nil {
+		err := a.saying(ctx, "leaving load balancers for "+version, func(ctx context.Context) error {
+			return agentapi.Wait(ctx, a.cfg.LBWait)
+		})
+		if err != nil {
 			return err
 		}
 	}
-	a.say(ctx, "draining for "+version)
-	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.DrainTimeout)
 	defer cancel()
+	return a.saying(ctx, "draining for "+version, a.drain)
+}
+
+// drain cordons and drains the node, again and again while that fails for passing reasons, until ctx ends.
+func (a *Agent) drain(ctx context.Context) error {
+	begun := time.Now()
 	var pause agentapi.Backoff
 	for first := true; ; first = false {
 		err := a.cfg.Cluster.CordonAndDrain(ctx)
@@ -109,7 +114,10 @@ func (a *Agent) goDown(ctx context.Context, version string) error {
 		return fmt.Errorf("rebooting: %w", err)
 	}
 	a.log.Info("reboot requested, waiting for the end", "into", version)
-	if agentapi.Wait(ctx, a.cfg.RebootTimeout) != nil {
+	err := a.saying(ctx, "rebooting into "+version, func(ctx context.Context) error {
+		return agentapi.Wait(ctx, a.cfg.RebootTimeout)
+	})
+	if err != nil {
 		return nil
 	}
 	return fmt.Errorf("rebooting: the host is still up %v after it was asked to reboot", a.cfg.RebootTimeout)

@@ -19,6 +19,9 @@ const (
 	maxText = 1024
 	// sayTimeout bounds a message about what is going on: a hint for people must not hold up the work.
 	sayTimeout = 3 * time.Second
+	// sayAfter is how long something must last to be worth a write of its own: what is over before is told by
+	// the state that it led to.
+	sayAfter = 5 * time.Second
 )
 
 // put makes s the status to report and tries to write it. A status that could not be written is kept and
@@ -48,6 +51,23 @@ func (a *Agent) write(ctx context.Context) error {
 	a.inbox.wrote(s, revision)
 	a.log.Info("status reported", "state", s.CurrentState, "version", s.CurrentVersion, "target", s.TargetVersion, "message", s.Message)
 	return nil
+}
+
+// saying calls f and, when that takes long, reports meanwhile what is going on.
+func (a *Agent) saying(ctx context.Context, message string, f func(context.Context) error) error {
+	waiting, cancel := context.WithCancel(ctx)
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		if agentapi.Wait(waiting, sayAfter) == nil {
+			a.say(waiting, message)
+		}
+	}()
+	defer func() {
+		cancel()
+		<-said
+	}()
+	return f(ctx)
 }
 
 // say changes nothing but the message, once and without insisting.

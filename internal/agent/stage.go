@@ -118,11 +118,9 @@ func (a *Agent) stage(ctx context.Context, version string) error {
 
 // prepare downloads the chosen update and checks that it was the wanted one: the choice may have moved.
 func (a *Agent) prepare(ctx context.Context, version string) error {
-	status, err := a.command(ctx, hostapi.CommandPrepare, func(ctx context.Context) error {
-		err := a.cfg.Host.Prepare(ctx)
-		if err == nil {
-			a.say(ctx, "downloading "+version) // while the host is at it
-		}
+	var status hostapi.UpdateStatus
+	err := a.saying(ctx, "downloading "+version, func(ctx context.Context) (err error) {
+		status, err = a.command(ctx, hostapi.CommandPrepare, a.cfg.Host.Prepare)
 		return err
 	})
 	if err != nil {

@@ -152,6 +152,13 @@ func (c *cluster) NodeUID(ctx context.Context, name string) (string, error) {
 	return c.nodes.UID(ctx, name)
 }
 
+// uncordon takes our marks off a node, which it probably carries while an update is asked of it.
+func (c *cluster) uncordon(ctx context.Context, node string) (*corev1.Node, error) {
+	var s v2.BottlerocketShadow
+	err := c.cache.Get(ctx, types.NamespacedName{Namespace: c.namespace, Name: v2.ShadowName(node)}, &s)
+	return c.nodes.Uncordon(ctx, node, err == nil && s.Spec.State != v2.Idle)
+}
+
 // event returns the present state of a node's shadow as an event for its agent.
 func (c *cluster) event(ctx context.Context, node string) (agentapi.Event, error) {
 	var s v2.BottlerocketShadow

@@ -117,17 +117,22 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 	started := time.Now()
 	log := s.log.With("node", id.NodeName)
 	log.Info("drain started")
-	s.note(node, corev1.EventTypeNormal, "DrainStarted", "Drain", "draining before the reboot into an update")
 	s.metrics.draining.Inc()
 	defer s.metrics.draining.Dec()
-	err = s.drainer.Drain(ctx, id.NodeName, func(b drain.Blocked) {
-		s.note(node, corev1.EventTypeWarning, "DrainBlocked", "Drain", "waiting for "+b.String())
+	var progress drain.Progress
+	err = s.drainer.Drain(ctx, id.NodeName, drain.Observer{
+		Blocked: func(b drain.Blocked) {
+			s.note(node, corev1.EventTypeWarning, "DrainBlocked", "Drain", "waiting for "+b.String())
+		},
+		Progress: func(p drain.Progress) { progress = p },
 	})
 	took := time.Since(started).Round(time.Millisecond)
 	if err == nil {
 		s.metrics.drains.WithLabelValues("done").Inc()
-		log.Info("drain finished", "took", took)
-		s.note(node, corev1.EventTypeNormal, "DrainFinished", "Drain", "node is empty after "+took.String())
+		log.Info("drain finished", "took", took, "evicted", progress.Evicted)
+		if progress.Evicted > 0 { // a node that was empty anyway is no news
+			s.note(node, corev1.EventTypeNormal, "Drained", "Drain", fmt.Sprintf("node is empty after %d evictions in %v", progress.Evicted, took))
+		}
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}

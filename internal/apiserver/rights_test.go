@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,6 +57,11 @@ func TestTheseRightsAreEnough(t *testing.T) {
 	if err := f.client.Update(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
+	workload := &corev1.Pod{ // gone as soon as it is evicted
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: "workload"},
+		Spec:       corev1.PodSpec{NodeName: n.Name, TerminationGracePeriodSeconds: new(int64(0)), Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+	}
+	f.create(workload)
 	r := f.serve(func(c *Config) { c.REST = kubetest.Start(t).ServiceAccount(t, f.ns, account) })
 	c := r.connect(n.Name, f.token(pod, agentapi.Audience))
 	_, putErr := c.PutStatus(t.Context(), agentapi.Status{})
@@ -81,6 +87,6 @@ func TestTheseRightsAreEnough(t *testing.T) {
 			}
 		}
 		text := strings.Join(reasons, " ")
-		return strings.Contains(text, "DrainStarted") && strings.Contains(text, "DrainFinished")
+		return strings.Contains(text, "Drained")
 	})
 }

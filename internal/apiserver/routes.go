@@ -43,7 +43,7 @@ func (s *Server) routes() http.Handler {
 		"PUT " + agentapi.PathResource:         s.putStatus,
 		"GET " + agentapi.PathWatch:            s.watch,
 		"POST " + agentapi.PathDrain:           s.cordonAndDrain,
-		"POST " + agentapi.PathUncordon:        s.onNode("uncordoned where the cordon was ours", s.cluster.nodes.Uncordon),
+		"POST " + agentapi.PathUncordon:        s.onNode("uncordoned where the cordon was ours", s.cluster.uncordon),
 		"POST " + agentapi.PathExcludeFromLB:   s.onNode("excluded from load balancers", s.cluster.nodes.Exclude),
 		"POST " + agentapi.PathRemoveExclusion: s.onNode("exclusion from load balancers removed where it was ours", s.cluster.nodes.Include),
 	} {

@@ -48,7 +48,6 @@ type nodeTrack struct {
 	bootID           string // as the node reports it
 
 	attempts []attempt // one for each time the node left Idle
-	updated  time.Time // when the last attempt was complete
 }
 
 // attempt is the clock of one update of one node.
@@ -138,9 +137,6 @@ func (t *tracker) shadowEvent(s *brupopv2.BottlerocketShadow, now time.Time) {
 		}
 		if !n.active() {
 			a.end = now
-			if string(s.Status.CurrentVersion) == t.to {
-				n.updated = now
-			}
 		}
 	}
 	active := 0
@@ -201,19 +197,27 @@ func (t *tracker) podEvent(pod *corev1.Pod, gone bool, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := pod.Namespace + "/" + pod.Name
+	ofWorkload := pod.Namespace == workloadNamespace && pod.Labels["app"] == workloadName
 	if gone {
 		delete(t.pods, key)
 		if n := t.nodes[pod.Spec.NodeName]; n != nil && !ofDaemonSet(pod) {
-			if a := n.attempt(); a != nil && !a.cordoned.IsZero() && a.rebootAsked.IsZero() {
+			if a := n.attempt(); a != nil && !a.cordoned.IsZero() && a.back.IsZero() {
 				a.drained = now
+				if !a.rebootAsked.IsZero() { // it was gone before that, and only the news took longer
+					a.drained = a.rebootAsked
+				}
 			}
 		}
 	} else {
 		t.pods[key] = podTrack{
 			node:     pod.Spec.NodeName,
-			workload: pod.Namespace == workloadNamespace && pod.Labels["app"] == workloadName,
+			workload: ofWorkload,
 			ready:    podReady(pod),
 		}
+	}
+	t.wake()
+	if !ofWorkload {
+		return
 	}
 	ready := 0
 	for _, p := range t.pods {
@@ -228,7 +232,6 @@ func (t *tracker) podEvent(pod *corev1.Pod, gone bool, now time.Time) {
 		t.pdbViolations++
 		t.violate("only %d pods of the workload were ready, its PodDisruptionBudget keeps %d (the last: %s)", ready, t.minReady, pod.Name)
 	}
-	t.wake()
 }
 
 func podReady(pod *corev1.Pod) bool {

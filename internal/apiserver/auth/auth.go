@@ -12,11 +12,14 @@ package auth
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,8 +35,10 @@ import (
 )
 
 const (
-	// positiveTTL is how long a token stays accepted without asking again. A deleted pod ends it at once.
-	positiveTTL = 10 * time.Second
+	// positiveTTL is how long a token stays accepted without asking again, at most until it expires. Every
+	// request is compared with the watched pod all the same, so that a pod that is deleted, replaced or on
+	// another node ends it at once; what takes a minute to be noticed is a deleted service account.
+	positiveTTL = time.Minute
 	// reviewTimeout bounds the requests behind one decision.
 	reviewTimeout = 10 * time.Second
 	// maxToken is far above the 1-2 KiB of a projected token, and far below what would hurt.
@@ -116,6 +121,8 @@ type accepted struct {
 // claims is what the Kubernetes API server says of a token.
 type claims struct {
 	podName, podUID, nodeName, nodeUID string
+	// notAfter is when the token expires; zero if it does not tell.
+	notAfter time.Time
 }
 
 // New checks cfg.
@@ -202,6 +209,7 @@ func (a *Authenticator) review(ctx context.Context, token string) (claims, error
 		podUID:   only(s.User.Extra[extraPodUID]),
 		nodeName: only(s.User.Extra[extraNodeName]),
 		nodeUID:  only(s.User.Extra[extraNodeUID]),
+		notAfter: expiry(token),
 	}
 	if c.podName == "" || c.podUID == "" {
 		return claims{}, &Error{http.StatusForbidden, "the token is not bound to a pod"}
@@ -274,13 +282,36 @@ func (a *Authenticator) remember(key [sha256.Size]byte, c claims) {
 			return
 		}
 	}
-	a.cache[key] = accepted{claims: c, expires: now.Add(positiveTTL)}
+	e := accepted{claims: c, expires: now.Add(positiveTTL)}
+	if !c.notAfter.IsZero() && c.notAfter.Before(e.expires) {
+		e.expires = c.notAfter
+	}
+	a.cache[key] = e
 }
 
 func (a *Authenticator) forget(key [sha256.Size]byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.cache, key)
+}
+
+// expiry returns when a token expires. It reads without verifying: ask only about tokens found good.
+func expiry(token string) time.Time {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}
+	}
+	var c struct {
+		Exp int64 `json:"exp"` // RFC 7519, seconds since 1970
+	}
+	if json.Unmarshal(payload, &c) != nil || c.Exp <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(c.Exp, 0)
 }
 
 // only returns the value of an extra that holds exactly one.

@@ -124,7 +124,7 @@ func code(err error) int {
 
 var good = Request{NodeName: "n", Token: "good"}
 
-func TestAGoodTokenIsReviewedOncePerTenSeconds(t *testing.T) {
+func TestAGoodTokenIsReviewedOncePerMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, r, _ := setup(t)
 		for range 5 {

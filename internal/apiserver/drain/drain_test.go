@@ -143,7 +143,7 @@ func (n *node) budget(app string, allowed int32) {
 
 func (n *node) drainer(change ...func(*Config)) *Drainer {
 	n.t.Helper()
-	cfg := Config{Client: n.kube, Deadline: time.Minute}
+	cfg := Config{Client: n.kube, Deadline: time.Minute, PauseMin: 10 * time.Millisecond, PauseMax: 100 * time.Millisecond}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -179,7 +179,7 @@ func TestDrainLeavesOnlyWhatMayStay(t *testing.T) {
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "DaemonSet", Name: "d", UID: "u", Controller: new(true)}}
 	})
 	start := time.Now()
-	if err := n.drainer().Drain(t.Context(), n.name, nil); err != nil {
+	if err := n.drainer().Drain(t.Context(), n.name, Observer{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("8 pods in %v", time.Since(start))
@@ -189,7 +189,7 @@ func TestDrainLeavesOnlyWhatMayStay(t *testing.T) {
 	if got := len(n.evicted()); got != 8 {
 		t.Errorf("%d evictions for 8 pods", got)
 	}
-	if err := n.drainer().Drain(t.Context(), n.name, nil); err != nil {
+	if err := n.drainer().Drain(t.Context(), n.name, Observer{}); err != nil {
 		t.Errorf("again: %v", err)
 	}
 }
@@ -202,7 +202,9 @@ func TestOneBudgetHoldsUpOnePodOnly(t *testing.T) {
 	n.budget("guarded", 0)
 	blocked := make(chan Blocked, 10)
 	done := make(chan error, 1)
-	go func() { done <- n.drainer().Drain(t.Context(), n.name, func(b Blocked) { blocked <- b }) }()
+	go func() {
+		done <- n.drainer().Drain(t.Context(), n.name, Observer{Blocked: func(b Blocked) { blocked <- b }})
+	}()
 	select {
 	case b := <-blocked:
 		if b.Pod.Name != "guarded" || !strings.Contains(b.Reason, "disruption budget guarded") {
@@ -230,7 +232,7 @@ func TestTheDeadlineNamesWhatBlocks(t *testing.T) {
 	n.pod("guarded")
 	n.pod("hangs") // nobody plays the kubelet: it never ends
 	n.budget("guarded", 0)
-	err := n.drainer(func(c *Config) { c.Deadline = 3 * time.Second }).Drain(t.Context(), n.name, nil)
+	err := n.drainer(func(c *Config) { c.Deadline = time.Second }).Drain(t.Context(), n.name, Observer{})
 	be, ok := errors.AsType[*BlockedError](err)
 	if !ok || len(be.Pods) != 2 {
 		t.Fatalf("got %v", err)
@@ -250,7 +252,9 @@ func TestLateArrivalsLeaveToo(t *testing.T) {
 	n.budget("guarded", 0)
 	done := make(chan error, 1)
 	blocked := make(chan Blocked, 10)
-	go func() { done <- n.drainer().Drain(t.Context(), n.name, func(b Blocked) { blocked <- b }) }()
+	go func() {
+		done <- n.drainer().Drain(t.Context(), n.name, Observer{Blocked: func(b Blocked) { blocked <- b }})
+	}()
 	<-blocked
 	n.pod("late")
 	n.budget("guarded", 1)
@@ -269,7 +273,9 @@ func TestASuccessorOnAnotherNodeIsLeftAlone(t *testing.T) {
 	n.budget("web-0", 0)
 	blocked := make(chan Blocked, 10)
 	done := make(chan error, 1)
-	go func() { done <- n.drainer().Drain(t.Context(), n.name, func(b Blocked) { blocked <- b }) }()
+	go func() {
+		done <- n.drainer().Drain(t.Context(), n.name, Observer{Blocked: func(b Blocked) { blocked <- b }})
+	}()
 	<-blocked
 	err := n.kube.CoreV1().Pods(n.ns).Delete(t.Context(), old.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
 	if err != nil {
@@ -299,7 +305,7 @@ func TestOwnPodGoesLast(t *testing.T) {
 	d := n.drainer(func(c *Config) { c.Own = types.NamespacedName{Namespace: n.ns, Name: "a-own"} })
 	blocked := make(chan Blocked, 10)
 	done := make(chan error, 1)
-	go func() { done <- d.Drain(t.Context(), n.name, func(b Blocked) { blocked <- b }) }()
+	go func() { done <- d.Drain(t.Context(), n.name, Observer{Blocked: func(b Blocked) { blocked <- b }}) }()
 	<-blocked
 	if slices.Contains(n.evicted(), "a-own") {
 		t.Error("the own pod was evicted while another was there")
@@ -324,7 +330,7 @@ func TestARefusedEvictionIsAFailure(t *testing.T) {
 	if v := evict(t.Context(), kube.PolicyV1().RESTClient(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: n.ns, Name: "web"}}); v.outcome != refused || !strings.Contains(v.reason, "forbidden") {
 		t.Errorf("%+v", v)
 	}
-	r := newRun(n.drainer(), n.name, nil)
+	r := newRun(n.drainer(), n.name, Observer{})
 	r.pods["u"] = &progress{name: types.NamespacedName{Namespace: n.ns, Name: "web"}, asking: true}
 	err = r.settle(result{"u", verdict{outcome: refused, reason: "forbidden"}})
 	if _, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(err.Error(), "web: forbidden") {
@@ -337,7 +343,7 @@ func TestTheCallerMayLeave(t *testing.T) {
 	n.pod("hangs")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- n.drainer().Drain(ctx, n.name, nil) }()
+	go func() { done <- n.drainer().Drain(ctx, n.name, Observer{}) }()
 	time.Sleep(300 * time.Millisecond)
 	cancel()
 	select {

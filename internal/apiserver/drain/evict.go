@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	backoffMin = 250 * time.Millisecond
-	backoffMax = 5 * time.Second
+	pauseMin = 250 * time.Millisecond
+	pauseMax = 5 * time.Second
 	// retryAfterMax bounds how long a server may send us away.
 	retryAfterMax = 10 * time.Second
 	// evictTimeout bounds one eviction request. It is not a part of the pod's grace period: the request is
@@ -44,6 +44,8 @@ type verdict struct {
 	outcome outcome
 	// reason names what blocks or refuses.
 	reason string
+	// budget is the disruption budget that blocks, "" if it is something else.
+	budget string
 	// after is the pause the server asked for, 0 if none.
 	after time.Duration
 }
@@ -77,7 +79,8 @@ func judge(err error) verdict {
 	case !isStatus: // the request did not get through
 		return verdict{outcome: blocked, reason: err.Error()}
 	}
-	v := verdict{outcome: refused, reason: reason(status)}
+	v := verdict{outcome: refused}
+	v.reason, v.budget = reason(status)
 	switch code := status.ErrStatus.Code; {
 	case code == http.StatusTooManyRequests:
 		v.outcome = blocked
@@ -91,7 +94,7 @@ func judge(err error) verdict {
 }
 
 // reason prefers the causes, which name the disruption budget, over the general message.
-func reason(err *apierrors.StatusError) string {
+func reason(err *apierrors.StatusError) (text, budget string) {
 	if err.ErrStatus.Details != nil {
 		var causes []string
 		for _, c := range err.ErrStatus.Details.Causes {
@@ -100,18 +103,23 @@ func reason(err *apierrors.StatusError) string {
 			}
 		}
 		if len(causes) > 0 {
-			return strings.Join(causes, "; ")
+			text = strings.Join(causes, "; ")
+			// The API has no field for it: "The disruption budget web needs 2 healthy pods and has 2 currently".
+			if rest, ok := strings.CutPrefix(causes[0], "The disruption budget "); ok {
+				budget, _, _ = strings.Cut(rest, " ")
+			}
+			return text, budget
 		}
 	}
-	return fmt.Sprintf("%s (%d)", err.ErrStatus.Message, err.ErrStatus.Code)
+	return fmt.Sprintf("%s (%d)", err.ErrStatus.Message, err.ErrStatus.Code), ""
 }
 
 // pause returns how long to wait after the given number of refusals in a row.
-func pause(v verdict, refusals int, random func() float64) time.Duration {
+func (c *Config) pause(v verdict, refusals int, random func() float64) time.Duration {
 	if v.after > 0 {
 		return v.after
 	}
-	d := min(backoffMin<<min(refusals-1, 10), backoffMax)
+	d := min(c.PauseMin<<min(refusals-1, 10), c.PauseMax)
 	if random == nil {
 		random = rand.Float64
 	}

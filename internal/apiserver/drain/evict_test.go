@@ -58,7 +58,7 @@ func TestAnswersToEvictions(t *testing.T) {
 		{"no such pod", apierrors.NewNotFound(pods, "p"), verdict{outcome: gone}},
 		{"another pod of that name", apierrors.NewConflict(pods, "p", errors.New("the UID differs")), verdict{outcome: gone}},
 		{"its namespace goes", terminating, verdict{outcome: leaving, reason: "its namespace is being deleted"}},
-		{"a budget", budget, verdict{outcome: blocked, reason: "The disruption budget web needs 2 healthy pods and has 2 currently"}},
+		{"a budget", budget, verdict{outcome: blocked, reason: "The disruption budget web needs 2 healthy pods and has 2 currently", budget: "web"}},
 		{"overload", apierrors.NewTooManyRequests("slow down", 3), verdict{outcome: blocked, reason: "slow down (429)", after: 3 * time.Second}},
 		{"overload for long", apierrors.NewTooManyRequests("slow down", 300), verdict{outcome: blocked, reason: "slow down (429)", after: retryAfterMax}},
 		{"server error", apierrors.NewInternalError(errors.New("two budgets")), verdict{outcome: blocked, reason: "Internal error occurred: two budgets (500)"}},
@@ -74,13 +74,14 @@ func TestAnswersToEvictions(t *testing.T) {
 }
 
 func TestPausesGrow(t *testing.T) {
+	c := &Config{PauseMin: pauseMin, PauseMax: pauseMax}
 	middle := func() float64 { return 0.5 }
 	for refusals, want := range map[int]time.Duration{1: 250 * time.Millisecond, 2: 500 * time.Millisecond, 5: 4 * time.Second, 6: 5 * time.Second, 1000: 5 * time.Second} {
-		if got := pause(verdict{}, refusals, middle); got != want {
+		if got := c.pause(verdict{}, refusals, middle); got != want {
 			t.Errorf("after %d refusals: %v, want %v", refusals, got, want)
 		}
 	}
-	if got := pause(verdict{after: 7 * time.Second}, 1, middle); got != 7*time.Second {
+	if got := c.pause(verdict{after: 7 * time.Second}, 1, middle); got != 7*time.Second {
 		t.Errorf("the server's wish was ignored: %v", got)
 	}
 }

@@ -19,12 +19,14 @@ const recheck = 250 * time.Millisecond
 
 // run is one drain of one node. Only its loop touches it; evictions report through results.
 type run struct {
-	d         *Drainer
-	node      string
-	onBlocked func(Blocked)
-	pods      map[types.UID]*progress
-	results   chan result
-	changed   chan struct{}
+	d        *Drainer
+	node     string
+	observer Observer
+	pods     map[types.UID]*progress
+	evicted  int
+	told     Progress
+	results  chan result
+	changed  chan struct{}
 }
 
 // progress is how far one pod is.
@@ -35,6 +37,7 @@ type progress struct {
 	gone     bool // answered 404: the watch will follow
 	refusals int
 	reason   string
+	budget   string
 	next     time.Time
 	reported bool
 }
@@ -44,10 +47,11 @@ type result struct {
 	verdict verdict
 }
 
-func newRun(d *Drainer, node string, onBlocked func(Blocked)) *run {
+func newRun(d *Drainer, node string, o Observer) *run {
 	return &run{
-		d: d, node: node, onBlocked: onBlocked,
+		d: d, node: node, observer: o,
 		pods:    map[types.UID]*progress{},
+		told:    Progress{Left: -1},
 		results: make(chan result),
 		changed: make(chan struct{}, 1),
 	}
@@ -63,16 +67,25 @@ func (r *run) loop(ctx context.Context) error {
 
 	store, controller := r.d.watchPods(ctx, r.node, r.wake)
 	wg.Go(func() { controller.RunWithContext(ctx) })
-	if !cache.WaitForCacheSync(ctx.Done(), controller.HasSynced) {
+	select {
+	case <-controller.HasSyncedChecker().Done(): // cache.WaitForCacheSync would look every 100 ms
+	case <-ctx.Done():
 		return fmt.Errorf("listing pods of node %s: %w", r.node, ctx.Err())
 	}
 	for {
 		now := time.Now()
 		left := r.remaining(store)
+		r.tell(len(left))
 		wait := recheck
 		if len(left) == 0 {
 			live, err := r.d.live(ctx, r.node)
 			if err == nil && len(live) == 0 {
+				for _, p := range r.pods {
+					if p.asking { // the pod went before the answer came
+						r.evicted++
+					}
+				}
+				r.tell(0)
 				return nil
 			}
 			if err != nil {
@@ -167,7 +180,8 @@ func (r *run) settle(res result) error {
 	p.asking = false
 	switch v.outcome {
 	case leaving:
-		p.leaving, p.reason = true, "evicted, not gone yet"
+		r.evicted++
+		p.leaving, p.reason, p.budget = true, "evicted, not gone yet", ""
 		if v.reason != "" {
 			p.reason = v.reason
 		}
@@ -175,18 +189,18 @@ func (r *run) settle(res result) error {
 		p.gone = true
 	case blocked:
 		p.refusals++
-		p.reason = v.reason
-		p.next = time.Now().Add(pause(v, p.refusals, nil))
+		p.reason, p.budget = v.reason, v.budget
+		p.next = time.Now().Add(r.d.cfg.pause(v, p.refusals, nil))
 		r.d.cfg.Log.Debug("eviction refused for now", "node", r.node, "pod", p.name, "reason", v.reason, "refusals", p.refusals)
 		if p.refusals >= reportBlockedAfter && !p.reported {
 			p.reported = true
 			r.d.cfg.Log.Warn("drain is blocked", "node", r.node, "pod", p.name, "reason", v.reason)
-			if r.onBlocked != nil {
-				r.onBlocked(Blocked{p.name, v.reason})
+			if r.observer.Blocked != nil {
+				r.observer.Blocked(Blocked{p.name, v.reason, v.budget})
 			}
 		}
 	case refused:
-		return &RefusedError{Node: r.node, Pods: []Blocked{{p.name, v.reason}}}
+		return &RefusedError{Node: r.node, Pods: []Blocked{{p.name, v.reason, v.budget}}}
 	}
 	return nil
 }
@@ -197,8 +211,30 @@ func (r *run) forgive(live []*corev1.Pod) {
 		if p := r.pods[pod.UID]; p != nil && p.gone {
 			p.gone = false
 			p.refusals++
-			p.next = time.Now().Add(pause(verdict{}, p.refusals, nil))
+			p.next = time.Now().Add(r.d.cfg.pause(verdict{}, p.refusals, nil))
 		}
+	}
+}
+
+// tell reports progress where it changed.
+func (r *run) tell(left int) {
+	if r.observer.Progress == nil {
+		return
+	}
+	now := Progress{Left: left, Evicted: r.evicted}
+	for _, p := range r.pods {
+		if !p.reported || p.leaving || p.gone {
+			continue
+		}
+		if now.Blocking == nil || p.name.String() < now.Blocking.Pod.String() {
+			now.Blocking = &Blocked{p.name, p.reason, p.budget}
+		}
+	}
+	same := now.Left == r.told.Left && now.Evicted == r.told.Evicted && (now.Blocking == nil) == (r.told.Blocking == nil) &&
+		(now.Blocking == nil || *now.Blocking == *r.told.Blocking)
+	if !same {
+		r.told = now
+		r.observer.Progress(now)
 	}
 }
 
@@ -213,7 +249,7 @@ func (r *run) blocked() []Blocked {
 		if reason == "" {
 			reason = "eviction not answered yet"
 		}
-		b = append(b, Blocked{p.name, reason})
+		b = append(b, Blocked{p.name, reason, p.budget})
 	}
 	return b
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Drydock authors
 
-// Package nodes cordons and uncordons nodes, and takes them out of and back into external load balancers.
+// Package nodes cordons and uncordons nodes, keeps autoscalers from removing them meanwhile, and takes them out of
+// and back into external load balancers.
 //
-// Each change is recorded on the node as ours, in the same write. What an administrator did before stays as
-// it was: a cordon or label that was already there is left alone and never lifted. Every call may safely be
-// repeated, also by another replica.
+// Each change is recorded on the node as ours with the state before it, in the same write. What an administrator
+// did before stays as it was: a cordon, label or annotation that was already there is left alone and never
+// lifted. Every call may safely be repeated, also by another replica.
 package nodes
 
 import (
@@ -21,10 +22,6 @@ import (
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 )
-
-// ExcludedByAnnotation on a Node marks the label ExcludeFromLBLabel as the operator's own; its value is
-// CordonOwner. Without it the label is somebody else's and is never removed.
-const ExcludedByAnnotation = "drydock.dev/excluded-from-lb-by"
 
 // excludedValue is the label's value as the original operator writes it.
 const excludedValue = "True"
@@ -50,67 +47,93 @@ func (n *Nodes) UID(ctx context.Context, name string) (string, error) {
 	return string(node.UID), nil
 }
 
-// Cordon makes the node unschedulable. A node that is already cordoned is left as it is.
+// Cordon makes the node unschedulable and holds off autoscalers. A node that is already cordoned keeps the cordon
+// it has.
 func (n *Nodes) Cordon(ctx context.Context, name string) (*corev1.Node, error) {
+	if node, err := n.try(ctx, name, cordonUntouched()); node != nil || err != nil {
+		return node, err
+	}
 	return n.change(ctx, name, func(node *corev1.Node) *patch {
-		if node.Spec.Unschedulable {
-			return nil
-		}
-		return &patch{unschedulable: new(true), annotations: map[string]any{v2.CordonedByAnnotation: v2.CordonOwner}}
-	})
-}
-
-// Uncordon lifts our cordon and, should it still be there, our exclusion from load balancers: after it the
-// node is as it was before. Somebody else's cordon stays.
-func (n *Nodes) Uncordon(ctx context.Context, name string) (*corev1.Node, error) {
-	return n.change(ctx, name, func(node *corev1.Node) *patch {
-		p := include(node)
-		if node.Annotations[v2.CordonedByAnnotation] != v2.CordonOwner {
-			return p
-		}
-		if p == nil {
-			p = &patch{annotations: map[string]any{}}
-		}
-		p.annotations[v2.CordonedByAnnotation] = nil
-		if node.Spec.Unschedulable {
-			p.unschedulable = new(false)
+		p := hold(node)
+		if !node.Spec.Unschedulable {
+			p.unschedulable = new(true)
+			p.annotations[v2.CordonedByAnnotation] = v2.CordonOwner
 		}
 		return p
 	})
 }
 
+// Uncordon lifts our cordon and, should they still be there, our hold on autoscalers and our exclusion from load
+// balancers: after it the node is as it was before. Somebody else's cordon stays. likely says that the node is in
+// mid-update, so that most probably there is a cordon of ours: it saves a look.
+func (n *Nodes) Uncordon(ctx context.Context, name string, likely bool) (*corev1.Node, error) {
+	if likely {
+		if node, err := n.try(ctx, name, uncordonUsual()); node != nil || err != nil {
+			return node, err
+		}
+	}
+	return n.change(ctx, name, release)
+}
+
 // Exclude takes the node out of external load balancers, unless somebody already did.
 func (n *Nodes) Exclude(ctx context.Context, name string) (*corev1.Node, error) {
+	if node, err := n.try(ctx, name, excludeUntouched()); node != nil || err != nil {
+		return node, err
+	}
 	return n.change(ctx, name, func(node *corev1.Node) *patch {
-		if _, ok := node.Labels[v2.ExcludeFromLBLabel]; ok {
-			return nil
+		p := newPatch()
+		if _, ok := node.Labels[v2.ExcludeFromLBLabel]; !ok {
+			p.labels[v2.ExcludeFromLBLabel] = excludedValue
+			p.annotations[v2.ExcludedByAnnotation] = v2.CordonOwner
 		}
-		return &patch{
-			labels:      map[string]any{v2.ExcludeFromLBLabel: excludedValue},
-			annotations: map[string]any{ExcludedByAnnotation: v2.CordonOwner},
-		}
+		return p
 	})
 }
 
 // Include puts the node back into external load balancers, if it was us who took it out.
 func (n *Nodes) Include(ctx context.Context, name string) (*corev1.Node, error) {
-	return n.change(ctx, name, include)
+	return n.change(ctx, name, func(node *corev1.Node) *patch {
+		p := newPatch()
+		p.include(node)
+		return p
+	})
 }
 
-func include(node *corev1.Node) *patch {
-	if node.Annotations[ExcludedByAnnotation] != v2.CordonOwner {
-		return nil
+// release makes the patch that takes every mark of ours off the node.
+func release(node *corev1.Node) *patch {
+	p := newPatch()
+	p.include(node)
+	p.letGo(node)
+	if node.Annotations[v2.CordonedByAnnotation] == v2.CordonOwner {
+		p.annotations[v2.CordonedByAnnotation] = nil
+		if node.Spec.Unschedulable {
+			p.unschedulable = new(false)
+		}
 	}
-	return &patch{
-		labels:      map[string]any{v2.ExcludeFromLBLabel: nil},
-		annotations: map[string]any{ExcludedByAnnotation: nil},
-	}
+	return p
 }
 
 // patch is a change of a node; nil values remove.
 type patch struct {
 	unschedulable       *bool
 	labels, annotations map[string]any
+}
+
+func newPatch() *patch { return &patch{labels: map[string]any{}, annotations: map[string]any{}} }
+
+func (p *patch) empty() bool {
+	return p.unschedulable == nil && len(p.labels) == 0 && len(p.annotations) == 0
+}
+
+// include undoes an exclusion of ours.
+func (p *patch) include(node *corev1.Node) {
+	if node.Annotations[v2.ExcludedByAnnotation] != v2.CordonOwner {
+		return
+	}
+	p.annotations[v2.ExcludedByAnnotation] = nil
+	if node.Labels[v2.ExcludeFromLBLabel] == excludedValue { // else somebody made it theirs meanwhile
+		p.labels[v2.ExcludeFromLBLabel] = nil
+	}
 }
 
 // body encodes p as a merge patch that only fits the given resource version, so that the decision and the
@@ -130,27 +153,36 @@ func (p *patch) body(resourceVersion string) ([]byte, error) {
 	return json.Marshal(doc)
 }
 
-// change reads the node, lets decide make a patch (nil: nothing to do) and writes it.
+// change reads the node, lets decide make a patch (empty: nothing to do) and writes it.
 func (n *Nodes) change(ctx context.Context, name string, decide func(*corev1.Node) *patch) (*corev1.Node, error) {
 	for try := 1; ; try++ {
 		node, err := n.client.Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return nil, fmt.Errorf("getting node %s: %w", name, err)
 		}
-		p := decide(node)
-		if p == nil {
-			return node, nil
-		}
-		body, err := p.body(node.ResourceVersion)
-		if err != nil {
-			return nil, fmt.Errorf("encoding patch of node %s: %w", name, err)
-		}
-		node, err = n.client.Patch(ctx, name, types.MergePatchType, body, metav1.PatchOptions{})
+		node, err = n.apply(ctx, node, decide(node))
 		if err == nil {
 			return node, nil
 		}
 		if !apierrors.IsConflict(err) || try == maxConflicts {
-			return nil, fmt.Errorf("patching node %s: %w", name, err)
+			return nil, err
 		}
 	}
+}
+
+// apply writes p, which was made for exactly this node object.
+func (n *Nodes) apply(ctx context.Context, node *corev1.Node, p *patch) (*corev1.Node, error) {
+	if p.empty() {
+		return node, nil
+	}
+	body, err := p.body(node.ResourceVersion)
+	if err != nil {
+		return nil, fmt.Errorf("encoding patch of node %s: %w", node.Name, err)
+	}
+	name := node.Name
+	node, err = n.client.Patch(ctx, name, types.MergePatchType, body, metav1.PatchOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("patching node %s: %w", name, err)
+	}
+	return node, nil
 }

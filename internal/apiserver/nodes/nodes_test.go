@@ -25,10 +25,13 @@ type mark struct {
 	CordonedBy string
 	Label      string
 	LabelBy    string
+	Karpenter  string
+	Autoscaler string
+	Held       string
 }
 
 func marks(n *corev1.Node) mark {
-	return mark{n.Spec.Unschedulable, n.Annotations[v2.CordonedByAnnotation], n.Labels[v2.ExcludeFromLBLabel], n.Annotations[ExcludedByAnnotation]}
+	return mark{n.Spec.Unschedulable, n.Annotations[v2.CordonedByAnnotation], n.Labels[v2.ExcludeFromLBLabel], n.Annotations[v2.ExcludedByAnnotation], n.Annotations[karpenterHold], n.Annotations[clusterAutoscalerHold], n.Annotations[v2.HeldByAnnotation]}
 }
 
 func client(t *testing.T) corev1client.NodeInterface {
@@ -44,14 +47,38 @@ func TestOnlyOurOwnMarksAreLifted(t *testing.T) {
 	ours := map[string]string{v2.CordonedByAnnotation: v2.CordonOwner}
 	excluded := map[string]string{v2.ExcludeFromLBLabel: "theirs"}
 	type step func(*Nodes, context.Context, string) (*corev1.Node, error)
-	cordon, uncordon, exclude, include := (*Nodes).Cordon, (*Nodes).Uncordon, (*Nodes).Exclude, (*Nodes).Include
+	cordon, exclude, include := (*Nodes).Cordon, (*Nodes).Exclude, (*Nodes).Include
+	uncordon := func(n *Nodes, ctx context.Context, name string) (*corev1.Node, error) {
+		return n.Uncordon(ctx, name, true)
+	}
+	look := func(n *Nodes, ctx context.Context, name string) (*corev1.Node, error) {
+		return n.Uncordon(ctx, name, false)
+	}
+	held := mark{Karpenter: "true", Autoscaler: "true", Held: heldNothing}
+	cordoned := held
+	cordoned.Cordoned, cordoned.CordonedBy = true, v2.CordonOwner
+	annotated := func(pairs ...string) corev1.Node {
+		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{}}}
+		for i := 0; i < len(pairs); i += 2 {
+			n.Annotations[pairs[i]] = pairs[i+1]
+		}
+		return n
+	}
 	for i, tc := range []struct {
 		name  string
 		node  corev1.Node
 		steps []step
 		want  mark
 	}{
-		{"cordon", corev1.Node{}, []step{cordon, cordon}, mark{Cordoned: true, CordonedBy: v2.CordonOwner}},
+		{"cordon", corev1.Node{}, []step{cordon, cordon}, cordoned},
+		{"cordon of a node with annotations", annotated("a", "b"), []step{cordon, cordon}, cordoned},
+		{"cordon and uncordon of a node with annotations", annotated("a", "b"), []step{cordon, uncordon}, mark{}},
+		{"uncordon after a look", annotated("a", "b"), []step{cordon, look, look}, mark{}},
+		{"a foreign cordon is held too", corev1.Node{Spec: corev1.NodeSpec{Unschedulable: true}}, []step{cordon}, mark{Cordoned: true, Karpenter: "true", Autoscaler: "true", Held: heldNothing}},
+		{"holds of others stay", annotated(karpenterHold, "true", clusterAutoscalerHold, "true"), []step{cordon, uncordon}, mark{Karpenter: "true", Autoscaler: "true"}},
+		{"other values come back", annotated(karpenterHold, "false", clusterAutoscalerHold, ""), []step{cordon, cordon, uncordon}, mark{Karpenter: "false"}},
+		{"a damaged note", annotated(v2.HeldByAnnotation, "{", karpenterHold, "true"), []step{cordon, uncordon}, mark{Karpenter: "true"}},
+		{"a note about something else", annotated(v2.HeldByAnnotation, `{"a":"b"}`), []step{uncordon}, mark{}},
 		{"cordon and uncordon", corev1.Node{}, []step{cordon, uncordon, uncordon}, mark{}},
 		{"a foreign cordon stays", corev1.Node{Spec: corev1.NodeSpec{Unschedulable: true}}, []step{cordon, uncordon}, mark{Cordoned: true}},
 		{"somebody uncordoned our node", corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: ours}}, []step{uncordon}, mark{}},
@@ -108,7 +135,7 @@ func TestWritesSurviveOtherWriters(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	node, err := n.Uncordon(t.Context(), name)
+	node, err := n.Uncordon(t.Context(), name, true)
 	if err != nil || node.Spec.Unschedulable {
 		t.Errorf("the cordon was taken for somebody else's: %v, %v", node, err)
 	}
