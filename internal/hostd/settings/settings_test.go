@@ -300,3 +300,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParsePairs(f *testing.F) {
+	for _, s := range []string{"motd=a", "updates.seed=7", `kubernetes.node-labels."a.b/c"=d`, "kubernetes.pod-pids-limit=-1", "=", "a", "updates.ignore-waves=true"} {
+		f.Add(s)
+	}
+	m := model("aws-k8s-1.33")
+	f.Fuzz(func(t *testing.T, in string) {
+		values, err := m.ParsePairs([]string{in})
+		if err != nil {
+			return
+		}
+		if len(values) != 1 {
+			t.Errorf("%q makes %d values", in, len(values))
+		}
+		for k, v := range values {
+			if err := m.Check(k, v); err != nil {
+				t.Errorf("%q was accepted and is then refused: %v", in, err)
+			}
+		}
+	})
+}

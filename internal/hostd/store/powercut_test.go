@@ -188,7 +188,7 @@ func crashes(start disk, log []change, chance *rand.Rand) []disk {
 		// Names that are switched come to the disk before what they lead to.
 		replay(func(i int) bool { return log[i].op == "symlink" || log[i].op == "rename" }, nil),
 	}
-	for range 4 {
+	for range 2 {
 		if loose {
 			states = append(states, replay(func(int) bool { return chance.IntN(3) > 0 }, chance))
 		}

@@ -56,7 +56,11 @@ func prepare(cfg Config, again bool) (*store.Store, error) {
 	if cfg.Dir == "" {
 		cfg.Dir = Dir
 	}
-	defaults, err := settings.For(settings.ParseVariant(cfg.Variant)).Defaults()
+	model := settings.For(settings.ParseVariant(cfg.Variant))
+	defaults, err := model.Defaults()
+	if err == nil {
+		err = addDefaults(defaults, model, cfg.Root)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("preparing settings store: %w", err)
 	}
