@@ -45,7 +45,7 @@ func newRunCmd() *cobra.Command {
 	f.fleetFlags(cmd)
 	fs := cmd.Flags()
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up when the roll takes longer")
-	fs.StringArrayVar(&f.faults, "fault", nil, "something that goes wrong once: flip-byte, or kill=COMPONENT@STATE (repeatable)")
+	fs.StringArrayVar(&f.faults, "fault", nil, "something that goes wrong once: flip-byte, kill=COMPONENT@STATE, power-cut@STATE or delete-shadow@STATE (repeatable)")
 	fs.BoolVar(&f.keep, "keep", false, "keep the directory with disks and logs")
 	fs.StringVar(&f.output, "output", "text", "text, or json for one document on stdout")
 	return cmd

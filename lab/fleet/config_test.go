@@ -67,9 +67,11 @@ func TestSizes(t *testing.T) {
 
 func TestFaultsReadWhatTheyPrint(t *testing.T) {
 	for _, want := range []Fault{
-		{FlipByte: true},
-		{Kill: "agent", State: brupopv2.StagedAndPerformedUpdate},
-		{Kill: "controller", State: brupopv2.Idle},
+		{Action: FlipByte},
+		{Action: Kill, Component: "agent", State: brupopv2.StagedAndPerformedUpdate},
+		{Action: Kill, Component: "hostd", State: brupopv2.Idle},
+		{Action: PowerCut, State: brupopv2.RebootedIntoUpdate},
+		{Action: DeleteShadow, State: brupopv2.MonitoringUpdate},
 	} {
 		got, err := ParseFault(want.String())
 		if err != nil {
@@ -79,7 +81,7 @@ func TestFaultsReadWhatTheyPrint(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	for _, text := range []string{"", "kill", "kill=", "kill=kubelet@Idle", "kill=agent@Nowhere", "flip"} {
+	for _, text := range []string{"", "kill", "kill=", "kill=kubelet@Idle", "kill=agent@Nowhere", "flip", "flip-byte@Idle", "power-cut", "power-cut=agent@Idle", "kill@Idle"} {
 		if _, err := ParseFault(text); err == nil {
 			t.Errorf("%q was accepted", text)
 		}

@@ -221,7 +221,7 @@ func makeOperatorImage(root string, b Binaries) error {
 
 func (l *Lab) watch(ctx context.Context) error {
 	done, err := watchAll(ctx, l.plane.AdminConfig(), l.tracker, !l.cfg.WithoutOperator, func(s *brupopv2.BottlerocketShadow) {
-		l.injectFaults(s)
+		l.injectFaults(ctx, s)
 	})
 	if err != nil {
 		return err

@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
 )
 
 // memory reads the resident memory of the operator's processes and the host daemons from /proc.
@@ -58,43 +56,6 @@ func processOf(statusPath string) (name string, rss int64) {
 		}
 	}
 	return filepath.Base(arg0), rss
-}
-
-// injectFaults carries out the faults whose moment this change of a node is.
-func (l *Lab) injectFaults(s *brupopv2.BottlerocketShadow) {
-	for i, f := range l.cfg.Faults {
-		if f.Kill == "" || s.Spec.State != f.State || f.State == brupopv2.Idle && s.Spec.Version == nil {
-			continue
-		}
-		l.mu.Lock()
-		first := !l.injected[i]
-		l.injected[i] = true
-		l.mu.Unlock()
-		if first {
-			l.kill(f, strings.TrimPrefix(s.Name, "brs-"))
-		}
-	}
-}
-
-// kill sends SIGKILL to the component: on the node for agents, everywhere for the others.
-func (l *Lab) kill(f Fault, node string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	killed := 0
-	for name, k := range l.kubelets {
-		if f.Kill == "agent" && name != node {
-			continue
-		}
-		for _, p := range k.Processes() {
-			if p.Namespace != brupopv2.DefaultNamespace || !strings.HasPrefix(p.Pod, "brupop-"+f.Kill) {
-				continue
-			}
-			if proc, err := os.FindProcess(p.PID); err == nil && proc.Kill() == nil {
-				killed++
-			}
-		}
-	}
-	l.display.say("fault: killed %d processes of the %s when %s was asked for %s", killed, f.Kill, node, f.State)
 }
 
 // containerOutput collects what a node's containers print in one file for each container.

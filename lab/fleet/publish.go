@@ -68,7 +68,7 @@ func (l *Lab) publish(ctx context.Context) error {
 		}
 	}
 	for _, f := range l.cfg.Faults {
-		if f.FlipByte {
+		if f.Action == FlipByte {
 			if err := flipByte(repo, l.cfg.To); err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -67,6 +68,8 @@ func (m *Machine) runDaemon(ctx context.Context, sys system, log io.Writer, read
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting the host daemon: %w", err)
 	}
+	m.setDaemon(cmd.Process)
+	defer m.setDaemon(nil)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -79,6 +82,12 @@ func (m *Machine) runDaemon(ctx context.Context, sys system, log io.Writer, read
 		err = errors.New("it ended by itself")
 	}
 	return err
+}
+
+func (m *Machine) setDaemon(p *os.Process) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.daemon = p
 }
 
 // follow stores the daemon's log and turns the lines that tell of its work into events.

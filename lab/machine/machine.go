@@ -83,8 +83,10 @@ type Machine struct {
 	cfg Config
 
 	telling sync.Mutex // held while Notify runs
-	mu      sync.Mutex // guards boot
+	mu      sync.Mutex // guards boot and daemon
 	boot    Boot
+	daemon  *os.Process // the host daemon while it runs
+	cut     chan struct{}
 }
 
 // New checks the configuration. The disk must exist when Run starts.
@@ -97,7 +99,7 @@ func New(cfg Config) (*Machine, error) {
 	case cfg.RebootTime < 0:
 		return nil, fmt.Errorf("machine %s: reboot time %v is negative", cfg.Name, cfg.RebootTime)
 	}
-	return &Machine{cfg: cfg}, nil
+	return &Machine{cfg: cfg, cut: make(chan struct{}, 1)}, nil
 }
 
 // Disk returns the path of the host's disk image.
@@ -114,6 +116,25 @@ func (m *Machine) Boot() Boot {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.boot
+}
+
+// CutPower ends all processes of the host at once, as if somebody pulled the plug and put it back.
+func (m *Machine) CutPower() {
+	select {
+	case m.cut <- struct{}{}:
+	default: // it is dark already
+	}
+}
+
+// KillDaemon ends the host daemon without a chance to clean up, and returns how many processes that
+// were: it may not run at this moment.
+func (m *Machine) KillDaemon() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.daemon == nil || m.daemon.Kill() != nil {
+		return 0
+	}
+	return 1
 }
 
 // Run powers the machine on and keeps it running, through reboots, until ctx is cancelled; then all
@@ -176,6 +197,9 @@ func (m *Machine) live(ctx context.Context, sys system, button *powerButton) err
 		return nil
 	case <-button.pressed:
 		m.notify(Event{Kind: RebootRequested, Boot: sys.boot})
+		return nil
+	case <-m.cut:
+		m.KillDaemon()
 		return nil
 	case err := <-failed:
 		if ctx.Err() != nil {
