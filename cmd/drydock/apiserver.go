@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -15,6 +16,9 @@ import (
 	"github.com/drydock-os/drydock/internal/apiserver/drain"
 	"github.com/drydock-os/drydock/internal/cli"
 )
+
+// releaseTimeout bounds release-nodes: thousands of nodes take seconds, and helm waits five minutes.
+const releaseTimeout = 4 * time.Minute
 
 // apiServerCommand is the role that writes for the agents.
 func apiServerCommand(p process) *cobra.Command {
@@ -63,9 +67,40 @@ Environment:
 			return s.Run(cmd.Context())
 		},
 	}
+	cmd.AddCommand(releaseNodesCommand(p))
 	f := cmd.Flags()
 	f.StringVar(&kubeconfig, "kubeconfig", "", "file with the access to the Kubernetes API (default: that of the pod)")
 	f.StringVar(&metricsAddress, "metrics-address", ":8080", "where to serve /metrics, empty for nowhere")
+	return cmd
+}
+
+// releaseNodesCommand is for the end of an installation.
+func releaseNodesCommand(p process) *cobra.Command {
+	var kubeconfig string
+	cmd := &cobra.Command{
+		Use:   "release-nodes",
+		Short: "Lift the operator's cordons and other marks from all nodes, after it was uninstalled",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := p.logger()
+			if err != nil {
+				return err
+			}
+			cfg, err := p.restConfig("drydock-apiserver", kubeconfig)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), releaseTimeout)
+			defer cancel()
+			n, err := apiserver.ReleaseNodes(ctx, cfg, log)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(p.stdout, "marks lifted from %d nodes\n", n)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "file with the access to the Kubernetes API (default: that of the pod)")
 	return cmd
 }
 

@@ -90,22 +90,22 @@ func trimPod(o any) (any, error) {
 	}, nil
 }
 
-// onShadowChange calls f with the name of each shadow that appears, changes or goes.
-func (c *cluster) onShadowChange(ctx context.Context, f func(name string)) error {
+// onShadowChange calls f with the name of each shadow that appears, changes or goes, and gone if it goes.
+func (c *cluster) onShadowChange(ctx context.Context, f, gone func(name string)) error {
 	informer, err := c.cache.GetInformer(ctx, &v2.BottlerocketShadow{}, cache.BlockUntilSynced(false))
 	if err != nil {
 		return fmt.Errorf("watching shadows: %w", err)
 	}
-	call := func(o any) {
+	call := func(o any, f func(string)) {
 		if key, err := toolscache.DeletionHandlingMetaNamespaceKeyFunc(o); err == nil {
 			_, name, _ := toolscache.SplitMetaNamespaceKey(key)
 			f(name)
 		}
 	}
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    call,
-		UpdateFunc: func(_, o any) { call(o) },
-		DeleteFunc: call,
+		AddFunc:    func(o any) { call(o, f) },
+		UpdateFunc: func(_, o any) { call(o, f) },
+		DeleteFunc: func(o any) { call(o, f); call(o, gone) },
 	})
 	if err != nil {
 		return fmt.Errorf("watching shadows: %w", err)

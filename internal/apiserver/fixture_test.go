@@ -23,6 +23,7 @@ import (
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/apiserver/certs"
+	"github.com/drydock-os/drydock/internal/apiserver/nodes"
 	"github.com/drydock-os/drydock/internal/testutil/kubetest"
 )
 
@@ -224,4 +225,9 @@ func code(err error) int {
 		return 499
 	}
 	return -1
+}
+
+// cordon cordons a node as a drain would.
+func (f *fixture) cordon(node string) (*corev1.Node, error) {
+	return nodes.New(f.kube.CoreV1().Nodes()).Cordon(f.t.Context(), node)
 }

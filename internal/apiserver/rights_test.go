@@ -34,7 +34,7 @@ func TestTheseRightsAreEnough(t *testing.T) {
 	for _, o := range []client.Object{
 		&rbacv1.ClusterRole{ObjectMeta: everywhere, Rules: []rbacv1.PolicyRule{
 			rule("authentication.k8s.io", "tokenreviews", "create"),
-			rule("", "nodes", "get", "patch"),
+			rule("", "nodes", "get", "list", "patch"),
 			rule("", "pods", "get", "list", "watch"),
 			rule("", "pods/eviction", "create"),
 			rule("events.k8s.io", "events", "create", "patch"),

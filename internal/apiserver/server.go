@@ -75,6 +75,7 @@ type Server struct {
 	events   events.EventRecorder
 	hub      *hub
 	metrics  *metrics
+	releases releaseQueue
 	ready    atomic.Bool
 	stopping context.Context // ends when the server begins to shut down; set by Run before serving
 }
@@ -87,7 +88,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, hub: newHub(), metrics: newMetrics()}
+	s := &Server{cfg: cfg, log: cfg.Log, hub: newHub(), metrics: newMetrics(), releases: newReleaseQueue()}
 	var err error
 	if s.cluster, err = newCluster(cfg.REST, cfg.Namespace); err != nil {
 		return nil, err
@@ -138,12 +139,13 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("starting to record events: %w", err)
 	}
 	defer s.sink.Shutdown()
-	if err := s.cluster.onShadowChange(ctx, s.hub.notify); err != nil {
+	if err := s.cluster.onShadowChange(ctx, s.hub.notify, s.orphaned); err != nil {
 		return err
 	}
 	g.Go(func() error { return s.cluster.cache.Start(ctx) })
 	g.Go(func() error { return s.certs.Run(ctx) })
 	g.Go(func() error { return s.awaitCaches(ctx) })
+	g.Go(func() error { return s.release(ctx) })
 	agents := s.httpServer()
 	g.Go(func() error {
 		return serve(ctx, agents, func() error { return agents.ServeTLS(s.cfg.Listener, "", "") })

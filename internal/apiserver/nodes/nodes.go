@@ -30,6 +30,9 @@ const excludedValue = "True"
 // The kubelet and the node controller write a node a few times per minute.
 const maxConflicts = 10
 
+// listPage bounds the nodes in memory at once: one has some 10 KiB.
+const listPage = 200
+
 // Nodes changes Node objects.
 type Nodes struct {
 	client corev1client.NodeInterface
@@ -73,6 +76,36 @@ func (n *Nodes) Uncordon(ctx context.Context, name string, likely bool) (*corev1
 		}
 	}
 	return n.change(ctx, name, release)
+}
+
+// Release takes every mark of ours off a node, and reports whether there was one.
+func (n *Nodes) Release(ctx context.Context, name string) (bool, error) {
+	changed := false
+	_, err := n.change(ctx, name, func(node *corev1.Node) *patch {
+		p := release(node)
+		changed = !p.empty()
+		return p
+	})
+	return changed && err == nil, err
+}
+
+// Marked returns the names of all nodes that carry a mark of ours.
+func (n *Nodes) Marked(ctx context.Context) ([]string, error) {
+	var names []string
+	for next := ""; ; {
+		list, err := n.client.List(ctx, metav1.ListOptions{Limit: listPage, Continue: next})
+		if err != nil {
+			return nil, fmt.Errorf("listing nodes: %w", err)
+		}
+		for i := range list.Items {
+			if node := &list.Items[i]; !release(node).empty() {
+				names = append(names, node.Name)
+			}
+		}
+		if next = list.Continue; next == "" {
+			return names, nil
+		}
+	}
 }
 
 // Exclude takes the node out of external load balancers, unless somebody already did.
