@@ -24,7 +24,7 @@ import (
 
 func main() {
 	args := os.Args[1:]
-	if name := filepath.Base(os.Args[0]); tools[name].run != nil {
+	if name := filepath.Base(os.Args[0]); tools[name].run != nil || name == "storewolf" {
 		args = append([]string{name}, args...)
 	}
 	os.Exit(run(context.Background(), args, os.Stdout, os.Stderr))

@@ -29,13 +29,14 @@ import (
 
 func TestMain(m *testing.M) {
 	// The tools are links to hostd, as on a host.
-	testscript.Main(m, map[string]func(){"hostd": main, "apiclient": main, "signpost": main, "updog": main})
+	testscript.Main(m, map[string]func(){"hostd": main, "apiclient": main, "signpost": main, "updog": main, "storewolf": main})
 }
 
 // The scripts in testdata run the programs of a host against a disk image and a repository.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir:   "testdata",
+		Setup: leaveAtOnce,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "site": site, "publish": publish, "boot": boot, "ready": ready, "withdraw": withdraw,
 		},
@@ -49,6 +50,12 @@ func arch() string {
 		return "aarch64"
 	}
 	return "x86_64"
+}
+
+// leaveAtOnce keeps programs under the race detector from waiting a second before they end.
+func leaveAtOnce(env *testscript.Env) error {
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
+	return nil
 }
 
 // exits runs a program and checks its exit code, which plain exec does not tell: exits CODE PROGRAM ARGS...
