@@ -57,8 +57,11 @@ func (t *tool) bundle(ctx context.Context, c *cluster, file string) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range missing {
-		t.warn("left out: %s", m)
+	switch n := len(missing); {
+	case n == 1:
+		t.warn("left out: %s", missing[0])
+	case n > 1:
+		t.warn("left out: %s; about.yaml in the bundle names %d more", missing[0], n-1)
 	}
 	if file == "-" {
 		return writeBundle(t.Stdout, name, now, entries)

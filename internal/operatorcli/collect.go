@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	goruntime "runtime"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ type collector struct {
 
 // collect reads everything. Only a cluster that cannot be reached at all is an error.
 func (t *tool) collect(ctx context.Context, c *cluster) (entries []entry, missing []string, err error) {
-	about := bundleInfo{Created: t.Now().UTC(), Namespace: c.namespace, Versions: versionReport{Client: t.Version}}
+	about := bundleInfo{Created: t.Now().UTC(), Namespace: c.namespace, Versions: versionReport{Client: t.Version, Go: goruntime.Version()}}
 	if about.Versions.Kubernetes, err = c.serverVersion(ctx); err != nil {
 		return nil, nil, c.explain(err, "get", "the cluster's version")
 	}

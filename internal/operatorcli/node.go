@@ -33,7 +33,10 @@ func (t *tool) nodeCommand() *cobra.Command {
 The history is made of the events of the node and of its record, which a cluster keeps for an hour by default.`,
 		Example: fmt.Sprintf("  %s node worker-1", t.Program),
 		Args: func(cmd *cobra.Command, args []string) error {
-			return cli.WithHint(cli.Usage(cobra.ExactArgs(1)(cmd, args)), "give the name of one node; '%s status' lists them", t.Program)
+			if len(args) == 1 {
+				return nil
+			}
+			return cli.WithHint(cli.Usagef("%s takes the name of one node, not %d", cmd.CommandPath(), len(args)), "'%s status' lists them", t.Program)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := t.connect()

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/yaml"
 )
 
@@ -20,34 +21,43 @@ const redacted = "REDACTED"
 // secretName matches the names of variables whose values are never passed on.
 var secretName = regexp.MustCompile(`(?i)token|secret|password|passwd|credential|key`)
 
-// secretText matches what gives a secret away in a text, whatever it is called. The first group is kept.
-var secretText = []*regexp.Regexp{
+// secretText matches what gives a secret away in a text, whatever it is called, and says what to put there.
+var secretText = []struct {
+	pattern     *regexp.Regexp
+	replacement string
+}{
 	// A JSON web token: two parts of base64url that begin with an opening brace, and a signature.
-	regexp.MustCompile(`()\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?`),
-	regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}`),
+	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?`), redacted},
+	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), redacted},
+	{regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}`), "${1}" + redacted},
 	// The password of a URL.
-	regexp.MustCompile(`(://[^\s/@:]*:)[^\s/@]+(?:@)`),
-	// name=value and "name": "value".
-	regexp.MustCompile(`(?i)([\w.-]*(?:token|secret|password|passwd|credential|api[_-]?key|private[_-]?key|access[_-]?key)[\w.-]*\\?["']?\s?[=:]\s?\\?["']?)[^\s"'\\,;&)}\]]+`),
-	regexp.MustCompile(`()(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`),
+	{regexp.MustCompile(`(://[^\s/@:]*:)[^\s/@]+@`), "${1}" + redacted + "@"},
+	// name=value, and "name": "value" also inside of a quoted text.
+	{regexp.MustCompile(`(?i)(` + telling + `\\?["']?=\\?["']?)[^\s"'\\,;&)}\]]+`), "${1}" + redacted},
+	{regexp.MustCompile(`(?i)(` + telling + `\\?["']?\s?:\s?\\?["'])[^"'\\]+`), "${1}" + redacted},
+	// name: value, where the value is not the next word of a sentence.
+	{regexp.MustCompile(`(?i)((?:password|passwd)[\w.-]*["']?:\s?)[^\s"'\\,;&)}\]]+`), "${1}" + redacted},
+	{regexp.MustCompile(`(?i)(` + telling + `["']?:\s?)[^\s"'\\,;&)}\]]*[0-9][^\s"'\\,;&)}\]]{6,}`), "${1}" + redacted},
 }
+
+// telling matches the name of a value that is secret, within a text.
+const telling = `[\w.-]*(?:token|secret|password|passwd|credential|api[_-]?key|private[_-]?key|access[_-]?key)[\w.-]*`
 
 // redactText takes secrets out of a text.
 func redactText(s string) string {
-	for _, re := range secretText {
-		replacement := "${1}" + redacted
-		if strings.HasPrefix(re.String(), "(://") {
-			replacement += "@"
-		}
-		s = re.ReplaceAllString(s, replacement)
+	for _, t := range secretText {
+		s = t.pattern.ReplaceAllString(s, t.replacement)
 	}
 	return s
 }
 
 // redactObject turns an object into what may be passed on: without managed fields and copies of the manifest,
 // values of variables with telling names replaced, and every text gone through.
-func redactObject(obj client.Object) (map[string]any, error) {
+func redactObject(obj client.Object, kinds *runtime.Scheme) (map[string]any, error) {
 	obj.SetManagedFields(nil)
+	if gvk, err := apiutil.GVKForObject(obj, kinds); err == nil {
+		obj.GetObjectKind().SetGroupVersionKind(gvk) // lists leave it out of their items
+	}
 	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
 	if err != nil {
 		return nil, fmt.Errorf("reading %T %s: %w", obj, obj.GetName(), err)
@@ -106,9 +116,10 @@ func redactedYAML[T any, P interface {
 	*T
 	client.Object
 }](items []T) ([]byte, error) {
+	kinds := scheme()
 	var out []byte
 	for i := range items {
-		m, err := redactObject(P(&items[i]))
+		m, err := redactObject(P(&items[i]), kinds)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package operatorcli
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/controller"
+)
+
+// event happened before noon.
+func event(name, kind, of string, ago time.Duration, source, reason, text string) *corev1.Event {
+	namespace := testNamespace
+	if kind == "Node" {
+		namespace = metav1.NamespaceDefault
+	}
+	return &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: namespace, Name: name},
+		InvolvedObject: corev1.ObjectReference{Kind: kind, Name: of},
+		EventTime:      metav1.NewMicroTime(noon.Add(-ago)), ReportingController: source,
+		Type: corev1.EventTypeNormal, Reason: reason, Message: text,
+	}
+}
+
+func TestNodeShowsWhatItWaitsForAndItsHistory(t *testing.T) {
+	blocked := event("3", "Node", "b", 30*time.Second, "drydock-apiserver", "DrainBlocked", "web-0 may not be evicted")
+	blocked.Type, blocked.Series = corev1.EventTypeWarning, &corev1.EventSeries{Count: 3, LastObservedTime: metav1.NewMicroTime(noon.Add(-10 * time.Second))}
+	w := fleetOfFive(t)
+	for _, e := range []*corev1.Event{
+		blocked,
+		event("1", "Node", "b", time.Minute, "drydock-controller", "UpdateStaged", "1.21.0 is staged"),
+		event("2", "BottlerocketShadow", "brs-b", time.Minute, "drydock-controller", "UpdateStaged", "1.21.0 is staged"),
+		event("4", "Node", "a", time.Minute, "drydock-controller", "UpdateStaged", "of another node"),
+	} {
+		if err := w.cluster.client.Create(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := w.run(t, "node", "node/b")
+	sameText(t, "stdout", w.withoutSentences(t, r.stdout), `
+Node:       b
+Version:    1.20.0, to become 1.21.0
+State:      → RebootedIntoUpdate (asked for 60s ago, at 2026-03-01T11:59:00Z)
+Slot:       A
+Ready:      yes
+Cordoned:   by drydock, until the update is done
+Waits for:  NodeAgent (Rebooting): <Rebooting>
+Message:    draining, 3 pods left
+
+Conditions:
+OF    TYPE   STATUS  REASON        SINCE  MESSAGE
+node  Ready  True    KubeletReady  60m    kubelet runs pods
+
+History:
+TIME                  BY                  WHAT          TEXT
+2026-03-01T11:59:00Z  drydock-controller  UpdateStaged  1.21.0 is staged
+2026-03-01T11:59:50Z  drydock-apiserver   DrainBlocked  web-0 may not be evicted (3 times)
+`)
+	if r.err != nil || r.stderr != "" {
+		t.Errorf("error %v, stderr %q, want none", r.err, r.stderr)
+	}
+}
+
+func TestNodeForPrograms(t *testing.T) {
+	var d nodeDetail
+	if err := json.Unmarshal([]byte(fleetOfFive(t).run(t, "node", "d", "-o", "json").stdout), &d); err != nil {
+		t.Fatal(err)
+	}
+	if d.Name != "d" || !d.OptedIn || d.Failures != 1 || d.Next == nil || d.Next.Reason != "BackOff" || len(d.NodeConditions) != 1 || d.History == nil {
+		t.Errorf("got %+v", d)
+	}
+}
+
+func TestNodeThatTakesNoPart(t *testing.T) {
+	n := node("a")
+	n.Labels = nil
+	r := newWorld(t, append(operator("1", ""), n)...).run(t, "node", "a")
+	if r.err != nil || !strings.Contains(r.stdout, "kubectl label node a "+v2.UpdaterInterfaceLabel+"=2.0.0") {
+		t.Errorf("error %v, stdout %q, want the label that brings it in", r.err, r.stdout)
+	}
+}
+
+func TestNodeThatDoesNotExist(t *testing.T) {
+	w := fleetOfFive(t)
+	if r := w.run(t, "node", "x"); r.err == nil || !strings.Contains(cli.Hint(r.err), "drydock status") {
+		t.Errorf("error %v with hint %q, want where to find the names", r.err, cli.Hint(r.err))
+	}
+	if r := w.run(t, "node"); cli.ExitCode(r.err) != cli.ExitUsage {
+		t.Errorf("without a name: %v, want a mistake on the command line", r.err)
+	}
+}
+
+func TestPlanSaysWhoIsNextAndWhyOthersWait(t *testing.T) {
+	objects := append(operator("2", "a"), node("a"), shadow("a"), node("b"), shadow("b"),
+		node("c"), updating("c", v2.StagedAndPerformedUpdate, v2.Idle), node("d"), shadow("d"), shadow("gone"))
+	w := newWorld(t, objects...)
+	r := w.run(t, "plan")
+	sameText(t, "stdout", w.withoutSentences(t, r.stdout), `
+At most 2 at once; 2 in progress. a goes last: the controller runs there.
+
+Moves:
+NODE  FROM  TO                        REASON           WHY
+b     Idle  StagedAndPerformedUpdate  UpdateAvailable  <UpdateAvailable>
+
+Waiting:
+NODE  REASON   WAITS-FOR   SINCE  WHY
+d     NoSlot   OtherNodes  -      <NoSlot>
+a     NoSlot   OtherNodes  -      <NoSlot>
+c     Staging  NodeAgent   60s    <Staging>
+
+To be removed:
+NODE  REASON    WHY
+gone  NodeGone  <NodeGone>
+`)
+	if r.err != nil {
+		t.Error(r.err)
+	}
+}
+
+func TestPlanForPrograms(t *testing.T) {
+	objects := append(operator("1", "a"), node("a"), shadow("a"), node("b"), failed("b", "no"))
+	var p planReport
+	if err := json.Unmarshal([]byte(newWorld(t, objects...).run(t, "plan", "-o", "json").stdout), &p); err != nil {
+		t.Fatal(err)
+	}
+	if p.MaxConcurrent != "1" || p.InProgress != 1 || p.OwnNode != "a" || len(p.Moves) != 1 || p.Moves[0].From != "Idle" ||
+		len(p.Waiting) != 1 || p.Waiting[0].Reason != "BackOff" || p.NextChange == nil || p.Removals == nil {
+		t.Errorf("got %+v", p)
+	}
+}
+
+func TestPlanNeedsTheControllersSettings(t *testing.T) {
+	for name, objects := range map[string][]client.Object{"no controller": {node("a")}, "wrong value": operator("many", "")} {
+		r := newWorld(t, objects...).run(t, "plan")
+		if r.err == nil || !strings.Contains(r.err.Error(), "settings of the controller") || cli.Hint(r.err) == "" {
+			t.Errorf("%s: error %v with hint %q, want it to say what is missing", name, r.err, cli.Hint(r.err))
+		}
+	}
+}
+
+func TestTheLeaseIsTheControllers(t *testing.T) {
+	if controllerLease != controller.Name {
+		t.Errorf("the leader is looked up at %q, the controller uses %q", controllerLease, controller.Name)
+	}
+}
+
+func TestVersionTellsWhatIsDeployed(t *testing.T) {
+	r := fleetOfFive(t).run(t, "version")
+	for _, want := range []string{"drydock 0.1.0 (go", "\nkubernetes         v1.36.3\n", "\nbrupop-controller  registry.example/drydock:v0.1.0  2 of 2 ready\n"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("stdout %q, want %q in it", r.stdout, want)
+		}
+	}
+}
+
+func TestVersionNeedsNoCluster(t *testing.T) {
+	w := fleetOfFive(t)
+	w.connect = func() (*cluster, error) { return nil, errors.New("no cluster is configured") }
+	for _, args := range [][]string{{"version"}, {"version", "--client"}} {
+		r := w.run(t, args...)
+		if r.err != nil || !strings.HasPrefix(r.stdout, "drydock 0.1.0 (go") || strings.Count(r.stdout, "\n") != 1 {
+			t.Errorf("%v: error %v, stdout %q, want one line", args, r.err, r.stdout)
+		}
+		if warned := strings.Contains(r.stderr, "no cluster is configured"); warned != (len(args) == 1) {
+			t.Errorf("%v: stderr %q", args, r.stderr)
+		}
+	}
+}
+
+// TestTheManifestsSettingsCanBeRead holds the chart and this package together.
+func TestTheManifestsSettingsCanBeRead(t *testing.T) {
+	manifest, err := os.ReadFile(filepath.Join("..", "..", "deploy", "bottlerocket-update-operator.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for doc := range strings.SplitSeq(string(manifest), "\n---\n") {
+		var d appsv1.Deployment
+		if yaml.Unmarshal([]byte(doc), &d) != nil || d.Kind != "Deployment" || d.Labels[v2.ComponentLabel] != controllerComponent {
+			continue
+		}
+		found = true
+		s := newWorld(t).settingsOf(&d, "worker-1")
+		if s.problem != nil || s.at(noon).OwnNode != "worker-1" || s.at(noon).MaxConcurrent != 1 {
+			t.Errorf("settings %+v, want those of the chart", s)
+		}
+	}
+	if !found {
+		t.Error("the manifest has no controller with the label by which it is looked up")
+	}
+}
