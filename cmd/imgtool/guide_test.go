@@ -34,5 +34,5 @@ func TestPublishingGuide(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "guide.txt"), []byte(script.String()+files.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, testscript.Params{Dir: dir})
+	testscript.Run(t, testscript.Params{Dir: dir, Setup: leaveAtOnce})
 }

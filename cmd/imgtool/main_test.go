@@ -49,11 +49,18 @@ func hsm() {
 // The scripts in testdata run imgtool as a person would.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir:   "testdata",
+		Setup: leaveAtOnce,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "manifest": manifestOf, "serve": serve, "damage": damage,
 		},
 	})
+}
+
+// leaveAtOnce keeps programs under the race detector from waiting a second before they end.
+func leaveAtOnce(env *testscript.Env) error {
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
+	return nil
 }
 
 // exits runs a program and checks its exit code, which plain exec does not tell: exits CODE PROGRAM ARGS...
