@@ -36,7 +36,7 @@ func TestARoleIsTakenByTheNameOfTheProgram(t *testing.T) {
 	}
 }
 
-func TestMistakesAreNamedAtStart(t *testing.T) {
+func TestD46MistakesAreNamedAtStart(t *testing.T) {
 	tests := []struct {
 		env  map[string]string
 		args []string

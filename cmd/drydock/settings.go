@@ -146,11 +146,15 @@ func controllerTable(cfg *controller.Config, schedule *scheduleEnv) []setting {
 		},
 		{
 			name: "LOGGING_FORMATTER", fallback: "pretty",
-			meaning: "json, or full, compact, pretty for text",
+			meaning: "form of the log: json, or full, compact, pretty for text",
 		},
 		{
 			name: "TRACING_FILTER_DIRECTIVE", fallback: "info",
-			meaning: "trace, debug, info, warn, error or off",
+			meaning: "level of the log: trace, debug, info, warn, error or off",
+		},
+		{
+			name: "LOGGING_ANSI_ENABLED", fallback: "true",
+			meaning: "true or false, for compatibility: there is no colour",
 		},
 	}
 }

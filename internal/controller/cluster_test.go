@@ -276,7 +276,7 @@ func TestAFleetIsRolledWithTheRightsOfTheManifest(t *testing.T) {
 	}
 }
 
-func TestTheLimitHoldsWhenTheLeaderStops(t *testing.T) {
+func TestD39TheLimitHoldsWhenTheLeaderStops(t *testing.T) {
 	t.Parallel()
 	const limit = 1
 	w := newWorld(t, 8)

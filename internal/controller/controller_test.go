@@ -45,7 +45,7 @@ func scrape(t *testing.T, f *fixture, leading <-chan struct{}) string {
 	return w.Body.String()
 }
 
-func TestMetricsShowThePresent(t *testing.T) {
+func TestD51MetricsShowThePresent(t *testing.T) {
 	silent := shadow("d")
 	silent.Status = nil
 	updated := shadow("c")

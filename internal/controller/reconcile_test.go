@@ -57,8 +57,8 @@ func TestALookMovesWhatMayMove(t *testing.T) {
 	}
 }
 
-// TestOwnWritesCountAtOnce is the fault where a slow watch let more nodes start than allowed.
-func TestOwnWritesCountAtOnce(t *testing.T) {
+// TestD41OwnWritesCountAtOnce is the fault where a slow watch let more nodes start than allowed.
+func TestD41OwnWritesCountAtOnce(t *testing.T) {
 	f := newFixture(t, 1, node("a"), node("b"), shadow("a"), shadow("b"))
 	f.lag()
 	for range 3 {
@@ -141,7 +141,7 @@ func TestThePauseAfterAFailureWakesTheController(t *testing.T) {
 	}
 }
 
-func TestShadowsOfAbsentNodesAreRemoved(t *testing.T) {
+func TestD45ShadowsOfAbsentNodesAreRemoved(t *testing.T) {
 	optedOut := node("opted-out")
 	optedOut.Labels = nil
 	replaced := node("replaced")
@@ -195,7 +195,7 @@ func TestARememberedShadowThatWasDeletedHoldsNoSlot(t *testing.T) {
 	}
 }
 
-func TestNodesAreCachedWithoutBallast(t *testing.T) {
+func TestD66NodesAreCachedWithoutBallast(t *testing.T) {
 	n := node("a")
 	n.Annotations = map[string]string{"huge": strings.Repeat("x", 1000), v2.CordonedByAnnotation: v2.CordonOwner}
 	n.Labels["zone"] = "a"

@@ -100,7 +100,7 @@ func TestAMarkSurvivesBeingStored(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreToldOnceEach(t *testing.T) {
+func TestD56RefusalsAreToldOnceEach(t *testing.T) {
 	cordoned := node("a")
 	cordoned.Spec.Unschedulable = true
 	f := newFixture(t, 1, cordoned, shadow("a"))
@@ -133,7 +133,7 @@ func values(t *testing.T, f *fixture, leading <-chan struct{}, names ...string) 
 	return text
 }
 
-func TestMetricsOfTheOperator(t *testing.T) {
+func TestD52MetricsOfTheOperator(t *testing.T) {
 	f := newFixture(t, plan.Percent(50), node("a"), node("b"), node("c"), shadow("a"), shadow("b"), shadow("c"))
 	f.scheduled("* * 14-15 * * *")
 	leading := make(chan struct{})

@@ -264,9 +264,28 @@ func (d *Decision) start(candidates []candidate, s Snapshot, now time.Time) {
 	}
 	for i := range d.Waiting {
 		if d.Waiting[i].Reason == NoSlot {
-			d.Waiting[i].Detail = fmt.Sprintf("%d of at most %v nodes are being updated, %d are unavailable", d.Active, d.Limit, d.Slots-d.Active)
+			d.Waiting[i].Detail = d.taken()
 		}
 	}
+}
+
+// taken says for people by what the slots are taken.
+func (d *Decision) taken() string {
+	var by []string
+	if d.Active > 0 {
+		by = append(by, several(d.Active, "update"))
+	}
+	if n := d.Slots - d.Active; n > 0 {
+		by = append(by, several(n, "unavailable node"))
+	}
+	return fmt.Sprintf("the limit of %v is taken by %s", d.Limit, strings.Join(by, " and "))
+}
+
+func several(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func count(yes bool) int {

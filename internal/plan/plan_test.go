@@ -110,7 +110,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-func TestBackOffGrowsToADayAndNeverOverflows(t *testing.T) {
+func TestD44BackOffGrowsToADayAndNeverOverflows(t *testing.T) {
 	for n, minutes := range map[uint32]int{
 		0: 2, 1: 3, 2: 5, 3: 9, 4: 17, 5: 33, 6: 65, 7: 129, 8: 257, 9: 513, 10: 1025,
 		11: 1441, 12: 1441, 31: 1441, 32: 1441, 63: 1441, 64: 1441, 4294967295: 1441,
@@ -127,7 +127,7 @@ func TestBackOffGrowsToADayAndNeverOverflows(t *testing.T) {
 	}
 }
 
-func TestWhoStartsFirst(t *testing.T) {
+func TestD67WhoStartsFirst(t *testing.T) {
 	s := Snapshot{OwnNode: "a"}
 	for name, crashes := range map[string]uint32{"a": 0, "b": 2, "c": 0, "d": 1, "e": 0} {
 		st := failedAt("2020-01-01T00:00:00Z", crashes)
@@ -152,8 +152,8 @@ func TestWhoStartsFirst(t *testing.T) {
 	}
 }
 
-// TestAStuckNodeUsesOnlyItsOwnSlot is the fault where one node that never comes back stopped the fleet.
-func TestAStuckNodeUsesOnlyItsOwnSlot(t *testing.T) {
+// TestD41AStuckNodeUsesOnlyItsOwnSlot is the fault where one node that never comes back stopped the fleet.
+func TestD41AStuckNodeUsesOnlyItsOwnSlot(t *testing.T) {
 	stuck := map[string]Shadow{
 		"gone quiet":      {Spec: Spec{State: rebooted, Since: before, Version: "1.21.0"}, Status: reports(staged)},
 		"unreadable":      {Spec: Spec{State: "??"}, Status: reports(Idle)},

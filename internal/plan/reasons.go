@@ -4,7 +4,6 @@
 package plan
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -148,7 +147,11 @@ func (w Wait) Sentence() string {
 	case CordonLeft:
 		return "idle, but still cordoned by the operator"
 	case NoSlot:
-		return fmt.Sprintf("wants %s; %s, %d more are ahead of it", w.Version, w.Detail, w.Ahead)
+		s := "wants " + w.Version + "; " + w.Detail
+		if w.Ahead > 0 {
+			s += "; " + several(w.Ahead, "node") + " before it"
+		}
+		return s
 	case AgentSilent:
 		return "does not answer, and has lost its slot; it last " + w.Detail
 	case NodeCordoned:

@@ -200,7 +200,7 @@ func TestUnavailableNodesCount(t *testing.T) {
 				}
 				if d := Next(s, now); (len(d.Moves) == 0) != want || d.Slots != 1 {
 					t.Errorf("counting %v: %+v, want n2 to wait: %v", counting, d, want)
-				} else if want && !strings.Contains(d.Waiting[1].Sentence(), "at most 1") {
+				} else if want && !strings.Contains(d.Waiting[1].Sentence(), "the limit of 1 is taken by 1 ") {
 					t.Errorf("n2 %s", d.Waiting[1].Sentence())
 				}
 				s.MaxConcurrent = 2

@@ -189,7 +189,7 @@ func TestD49TheLegacyWindowEndsWhenItSays(t *testing.T) {
 	}
 }
 
-func TestAWindowWithALength(t *testing.T) {
+func TestD65AWindowWithALengthInAZone(t *testing.T) {
 	berlin := zone(t, "Europe/Berlin")
 	s := mustNew(t, Config{Expression: "0 0 22 * * Fri", Length: 6 * time.Hour, Location: berlin})
 	for text, open := range map[string]bool{

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/drydock-os/drydock/internal/controller"
+	"github.com/drydock-os/drydock/internal/plan"
+)
+
+// controllerWith reads an environment as the controller does.
+func controllerWith(t *testing.T, env map[string]string) controller.Config {
+	t.Helper()
+	var cfg controller.Config
+	p := process{env: func(name string) string {
+		if name == "POD_NAMESPACE" {
+			return "test"
+		}
+		return env[name]
+	}}
+	if err := p.controllerEnv(&cfg); err != nil {
+		t.Fatalf("%v: %v", env, err)
+	}
+	return cfg
+}
+
+func TestTheDefaultsOfTheController(t *testing.T) {
+	cfg := controllerWith(t, nil)
+	if cfg.Schedule == nil || !cfg.Schedule.Contains(time.Unix(0, 0)) || cfg.Schedule.OneShot() {
+		t.Error("updates may not start at any time")
+	}
+	cfg.Schedule = nil
+	want := controller.Config{
+		Namespace: "test", MaxConcurrent: 1, CountUnavailable: true,
+		Timeouts:       plan.Timeouts{Staged: 12 * time.Minute, Rebooted: 30 * time.Minute, Monitoring: 5 * time.Minute, Idle: 2 * time.Minute},
+		LeaderElection: controller.LeaderElection{LeaseDuration: 4 * time.Second, RenewDeadline: 3 * time.Second, RetryPeriod: time.Second},
+	}
+	if diff := cmp.Diff(want, cfg); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+func TestSchedulesFromTheEnvironment(t *testing.T) {
+	tests := []struct {
+		name         string
+		env          map[string]string
+		open, closed string // RFC 3339
+	}{
+		{
+			name: "an expression, in UTC",
+			env:  map[string]string{"SCHEDULER_CRON_EXPRESSION": " * * 22-23 * * Fri "},
+			open: "2026-03-06T22:30:00Z", closed: "2026-03-06T21:30:00Z",
+		},
+		{
+			name: "elsewhere, and with a length",
+			env:  map[string]string{"SCHEDULER_CRON_EXPRESSION": "0 0 22 * * Fri", "SCHEDULER_TIME_ZONE": "Asia/Tokyo", "SCHEDULER_WINDOW_DURATION": "4h"},
+			open: "2026-03-06T16:59:59Z", closed: "2026-03-06T17:00:00Z",
+		},
+		{
+			name: "the legacy window overnight",
+			env:  map[string]string{"UPDATE_WINDOW_START": "22:0:0", "UPDATE_WINDOW_STOP": "4:30:0"},
+			open: "2026-03-06T04:29:59Z", closed: "2026-03-06T04:30:00Z",
+		},
+		{
+			name: "D50: half a legacy window beside an expression has no effect",
+			env:  map[string]string{"SCHEDULER_CRON_EXPRESSION": "* * 22-23 * * Fri", "UPDATE_WINDOW_START": "8:0:0"},
+			open: "2026-03-06T22:30:00Z", closed: "2026-03-06T08:30:00Z",
+		},
+		{
+			name: "D50: so has a wrong one",
+			env:  map[string]string{"SCHEDULER_CRON_EXPRESSION": "* * 22-23 * * Fri", "UPDATE_WINDOW_START": "x", "UPDATE_WINDOW_STOP": "y"},
+			open: "2026-03-06T22:30:00Z", closed: "2026-03-06T08:30:00Z",
+		},
+	}
+	for _, tt := range tests {
+		s := controllerWith(t, tt.env).Schedule
+		for text, want := range map[string]bool{tt.open: true, tt.closed: false} {
+			now, err := time.Parse(time.RFC3339, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Contains(now) != want {
+				t.Errorf("%s: open at %s: %v, want %v", tt.name, text, !want, want)
+			}
+		}
+	}
+}
+
+// TestTheDocumentNamesTheSettings compares the reference with the program, row by row.
+func TestTheDocumentNamesTheSettings(t *testing.T) {
+	const file = "../../docs/operator/controller-settings.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "|") {
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	want := []string{"| Variable | Default | Meaning |", "|---|---|---|"}
+	for _, s := range controllerTable(&controller.Config{}, &scheduleEnv{}) {
+		fallback := "unset"
+		if s.fallback != "" {
+			fallback = "`" + s.fallback + "`"
+		}
+		want = append(want, fmt.Sprintf("| `%s` | %s | %s%s. |", s.name, fallback, strings.ToUpper(s.meaning[:1]), s.meaning[1:]))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s differs from the settings of the program (-want +got):\n%s\nits table should be:\n%s", file, diff, strings.Join(want, "\n"))
+	}
+}
