@@ -71,8 +71,8 @@ var hostSettings = []setting{
 	{key: "aws.credentials", of: base64Text, doc: "Content of `/root/.aws/credentials`.", secret: true},
 }
 
-// proxied are the services that download something.
-var proxied = []string{"containerd", "host-containerd", "host-containers", "updog"}
+// proxied are the services that reach out of the host; of the orchestrators a variant has at most one.
+var proxied = []string{"containerd", "host-containerd", "host-containers", "updog", "kubernetes", "ecs"}
 
 var presets = []preset{
 	{key: "host-containers.admin.enabled", initial: value(false)},

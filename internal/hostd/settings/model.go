@@ -105,6 +105,9 @@ func (m *Model) Parse(data []byte) (map[store.Key]store.Value, error) {
 		return nil, err
 	}
 	values := map[store.Key]store.Value{}
+	if _, is := v.(object); !is {
+		return nil, fault([]string{store.Settings}, show(v)+" is not valid: it must be an object")
+	}
 	err = m.root.read([]string{store.Settings}, v, values)
 	if err == nil {
 		err = checkTogether(values)

@@ -41,9 +41,9 @@ var services = []service{
 	{name: "lockdown", files: []string{"corndog-toml"}, commands: []string{"/usr/bin/corndog lockdown"}},
 	{name: "kernel-modules", files: []string{"modprobe-conf", "modules-load"}, commands: []string{"/usr/bin/systemctl try-restart systemd-modules-load.service"}},
 	{name: "aws", files: []string{"aws-config", "aws-credentials"}},
-	{name: "kubernetes", only: kubernetes, files: []string{"kubelet-env", "kubelet-config", "kubelet-kubeconfig", "kubernetes-ca-crt"},
+	{name: "kubernetes", only: kubernetes, files: []string{"kubelet-env", "kubelet-config", "kubelet-kubeconfig", "kubernetes-ca-crt", "proxy-env"},
 		commands: []string{"/usr/bin/systemctl try-restart kubelet.service"}},
-	{name: "ecs", only: ecs, files: []string{"ecs-config"},
+	{name: "ecs", only: ecs, files: []string{"ecs-config", "proxy-env"},
 		commands: []string{"/usr/bin/ecs-settings-applier", "/usr/bin/systemctl try-reload-or-restart ecs.service"}},
 }
 
@@ -112,9 +112,14 @@ func (b *defaultsBuilder) value(v any) store.Value {
 func (m *Model) Defaults() (Defaults, error) {
 	b := &defaultsBuilder{Defaults: Defaults{map[store.Key]store.Value{}, store.NewData()}}
 	in := func(only func(Variant) bool) bool { return only == nil || only(m.variant) }
+	affected := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+			return !slices.ContainsFunc(services, func(s service) bool { return s.name == name && in(s.only) })
+		})
+	}
 	for _, g := range groups {
 		if in(g.only) && len(g.services) > 0 {
-			b.Live.SetMetadata(b.key(store.Settings, g.key), store.AffectedServices, b.value(g.services))
+			b.Live.SetMetadata(b.key(store.Settings, g.key), store.AffectedServices, b.value(affected(g.services)))
 		}
 	}
 	for _, s := range settings {
@@ -127,7 +132,7 @@ func (m *Model) Defaults() (Defaults, error) {
 			if i := slices.IndexFunc(fixed, func(n string) bool { return nameTypes[n].parse != nil }); i >= 0 {
 				fixed = fixed[:i] // what is known about a group of names is inherited by each
 			}
-			b.Live.SetMetadata(b.key(fixed...), store.AffectedServices, b.value(s.services))
+			b.Live.SetMetadata(b.key(fixed...), store.AffectedServices, b.value(affected(s.services)))
 		}
 		b.preset(m, segments, s.initial, s.generator)
 	}

@@ -14,7 +14,7 @@ type setting struct {
 
 	initial   func(Variant) any    // default value; nil, also as a result: none
 	generator func(Variant) string // command that finds a value at boot; nil or "": none
-	services  []string             // affected by a change; default: those of the group
+	services  []string             // affected by a change, where the variant has them; default: those of the group
 
 	secret bool   // never shown in messages
 	alias  string // another spelling of the last name, for input only

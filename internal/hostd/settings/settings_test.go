@@ -66,6 +66,7 @@ func TestParseRefuses(t *testing.T) {
 		{`{"motd":"a","motd":"b"}`, "duplicate field `motd`"},
 		{"{\"motd\":\"\xff\"}", "invalid UTF-8"},
 		{`[]`, "settings: [] is not valid: it must be an object"},
+		{`null`, "settings: null is not valid: it must be an object"},
 		{`"motd"`, `settings: "motd" is not valid: it must be an object`},
 		{`{"mtod":"a"}`, "settings.mtod: unknown setting"},
 		{`{"Motd":"a"}`, "settings.Motd: unknown setting"},
@@ -320,4 +321,25 @@ func FuzzParsePairs(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAffectedServicesExist(t *testing.T) {
+	exists := map[string]bool{}
+	for _, s := range services {
+		exists[s.name] = true
+	}
+	for _, g := range groups {
+		for _, name := range g.services {
+			if !exists[name] {
+				t.Errorf("settings.%s affects %s, which does not exist", g.key, name)
+			}
+		}
+	}
+	for _, s := range settings {
+		for _, name := range s.services {
+			if !exists[name] {
+				t.Errorf("settings.%s affects %s, which does not exist", s.key, name)
+			}
+		}
+	}
 }
