@@ -131,6 +131,7 @@ generate: $(BIN)/tools/controller-gen $(BIN)/tools/chart ## Write deep copies, C
 	@cp deploy/monitoring/alerts.yaml deploy/monitoring/dashboard.json $(CHARTS)/bottlerocket-update-operator/files/
 	$(BIN)/tools/chart -lint $(CHARTS)/bottlerocket-shadow
 	$(BIN)/tools/chart -namespace brupop-bottlerocket-aws -o deploy/bottlerocket-update-operator.yaml $(CHARTS)/bottlerocket-update-operator
+	$(BIN)/tools/chart -rights -o deploy/rights.txt $(CHARTS)/bottlerocket-update-operator
 	$(BIN)/tools/chart -reference -o docs/operator/values.md $(CHARTS)/bottlerocket-update-operator
 
 .PHONY: fmt

@@ -249,6 +249,7 @@ func TestWrongValuesAreRefusedByName(t *testing.T) {
 	for values, want := range map[string][]string{
 		`exclude_from_lb_wait_time_in_sec: "3O"`:                {"exclude_from_lb_wait_time_in_sec", "3O"},
 		`max_concurrent_updates: several`:                       {"max_concurrent_updates", "several"},
+		`max_concurrent_updates: 110%`:                          {"max_concurrent_updates", "110%"},
 		`max_concurrent_updates: -1`:                            {"max_concurrent_updates"},
 		`max_concurent_updates: "2"`:                            {"max_concurent_updates"},
 		`scheduler_cron_expression: "*/5 * * * *"`:              {"scheduler_cron_expression"},
@@ -307,6 +308,7 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 	for committed, args := range map[string][]string{
 		"deploy/bottlerocket-update-operator.yaml": {"-namespace", "brupop-bottlerocket-aws", operator},
 		"docs/operator/values.md":                  {"-reference", operator},
+		"deploy/rights.txt":                        {"-rights", operator},
 	} {
 		want, err := os.ReadFile(committed)
 		if err != nil {
