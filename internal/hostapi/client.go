@@ -109,6 +109,12 @@ func (c *Client) Deactivate(ctx context.Context) error { return c.post(ctx, Path
 // Reboot asks the host to reboot. The connection may end before the answer comes.
 func (c *Client) Reboot(ctx context.Context) error { return c.post(ctx, PathReboot) }
 
+// Unblock lets a version be tried again that has fallen back on this host. The error is ErrNotFound when the version
+// is not blocked.
+func (c *Client) Unblock(ctx context.Context, version string) error {
+	return c.call(ctx, http.MethodPost, PathUnblockUpdate, url.Values{VersionParam: {version}}, requestTimeout, nil)
+}
+
 func (c *Client) post(ctx context.Context, path string) error {
 	return c.call(ctx, http.MethodPost, path, nil, requestTimeout, nil)
 }

@@ -23,6 +23,10 @@ const (
 	PathActivateUpdate   = "/actions/activate-update"
 	PathDeactivateUpdate = "/actions/deactivate-update"
 	PathReboot           = "/actions/reboot"
+
+	// PathUnblockUpdate (an addition) lets a version be tried again that has fallen back on this host; the version is
+	// in VersionParam.
+	PathUnblockUpdate = "/actions/unblock-update"
 )
 
 const (
@@ -36,6 +40,9 @@ const (
 	// as no update command runs, or with ErrBusy's status when the duration is over. Servers that do not know it
 	// answer at once.
 	WaitParam = "wait"
+
+	// VersionParam of PathUnblockUpdate names a version, without v.
+	VersionParam = "version"
 
 	// MaxWait bounds WaitParam; a longer duration counts as this one.
 	MaxWait = 10 * time.Minute
@@ -109,7 +116,15 @@ type CommandResult struct {
 	Stderr     string        `json:"stderr"`      // why it failed; "" on success
 }
 
-// UpdateStatus is the reply of GET /updates/status. All keys are always present.
+// BlockedUpdate is a version that this host refuses, because it did not stay up here.
+type BlockedUpdate struct {
+	Image  Image  `json:"image"`
+	Reason string `json:"reason"` // for people, one line
+	Since  string `json:"since"`  // RFC 3339, UTC: when the fallback was noticed
+}
+
+// UpdateStatus is the reply of GET /updates/status. All keys up to most_recent_command are always present; the ones
+// after it are additions, left out while there is nothing to say.
 type UpdateStatus struct {
 	UpdateState       State          `json:"update_state"`
 	AvailableUpdates  []string       `json:"available_updates"` // versions without v, newest first
@@ -117,4 +132,6 @@ type UpdateStatus struct {
 	ActivePartition   *Partition     `json:"active_partition"`
 	StagingPartition  *Partition     `json:"staging_partition"` // nil until an image was prepared
 	MostRecentCommand *CommandResult `json:"most_recent_command"`
+
+	BlockedUpdates []BlockedUpdate `json:"blocked_updates,omitempty"`
 }

@@ -63,6 +63,9 @@ func (d *Daemon) proveBoot(ctx context.Context) {
 	if !d.await(ctx, markSuccessful{d}) {
 		return
 	}
+	if err := d.engine.Proved(); err != nil {
+		d.cfg.Log.Warn("attempt not forgotten", "error", err) // the next start does it
+	}
 	d.cfg.Log.Info("boot marked successful", "slot", d.system.Slot.String(), "version", d.system.Version.String())
 }
 

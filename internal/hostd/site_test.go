@@ -155,6 +155,19 @@ func (s *site) flags() (a, b slot.Flags) {
 	return table.Flags(slot.A), table.Flags(slot.B)
 }
 
+// change does something to the slots from outside.
+func (s *site) change(f func(*slot.Table) error) error {
+	d, err := gpt.OpenFile(s.disk, true)
+	if err != nil {
+		return err
+	}
+	table, err := slot.Open(d, d.Size())
+	if err == nil {
+		err = f(table)
+	}
+	return errors.Join(err, d.Close())
+}
+
 func (s *site) setTamper(f func(http.ResponseWriter, *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,7 +13,6 @@ import (
 
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/manifest"
-	"github.com/drydock-os/drydock/internal/slot"
 )
 
 // Wish is what a person at the keyboard wants other than what the settings say. The zero value wants nothing else.
@@ -58,12 +57,12 @@ func (e *Engine) Write(ctx context.Context, image hostapi.Image, w Wish) error {
 // Apply makes the idle slot the next to boot, and Revert takes that back. Both are for programs other than the daemon,
 // as Write is, and need no network.
 func (e *Engine) Apply() error {
-	return e.direct(func() error { return e.flip((*slot.Table).UpgradeToInactive) })
+	return e.direct(e.arm)
 }
 
 // Revert is described with Apply.
 func (e *Engine) Revert() error {
-	return e.direct(func() error { return e.flip((*slot.Table).CancelUpgrade) })
+	return e.direct(e.disarm)
 }
 
 // direct runs f under the update lock.

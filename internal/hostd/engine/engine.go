@@ -132,6 +132,13 @@ func (e *Engine) startable(cmd hostapi.Command) (*hostapi.UpdateStatus, error) {
 		return nil, err
 	}
 	refused := Allowed(cmd, status)
+	blocked, err := e.blocked()
+	if err != nil {
+		return nil, err
+	}
+	if err := blocked.refuse(cmd, status); err != nil {
+		refused = err
+	}
 	if err := writeJSON(e.path(statusPath), status); err != nil {
 		return nil, fmt.Errorf("writing update status: %w", err)
 	}
@@ -233,9 +240,9 @@ func (e *Engine) do(ctx context.Context, cmd hostapi.Command, s *hostapi.UpdateS
 	case hostapi.CommandPrepare:
 		return nil, e.prepare(ctx, *s.ChosenUpdate)
 	case hostapi.CommandActivate:
-		return nil, e.flip((*slot.Table).UpgradeToInactive)
+		return nil, e.arm()
 	case hostapi.CommandDeactivate:
-		return nil, e.flip((*slot.Table).CancelUpgrade)
+		return nil, e.disarm()
 	}
 	return nil, fmt.Errorf("unknown command %q", cmd)
 }
@@ -258,7 +265,17 @@ func (e *Engine) Status() (*hostapi.UpdateStatus, error) {
 		return nil, err
 	}
 	s, err := e.loadStatus()
+	if err == nil {
+		err = e.add(s)
+	}
 	return s, errors.Join(err, shared.Close())
+}
+
+// add completes a status by what is kept elsewhere.
+func (e *Engine) add(s *hostapi.UpdateStatus) error {
+	blocked, err := e.blocked()
+	s.BlockedUpdates = blocked
+	return err
 }
 
 // WaitStatus is Status, but waits until no command runs or ctx ends; then the answer is ErrBusy.

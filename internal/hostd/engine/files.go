@@ -26,6 +26,8 @@ const (
 	runningPath  = "run/cache/thar-be-updates/running.json" // the command that runs now
 	bootIDPath   = "run/cache/thar-be-updates/boot_id"      // to which boot the status belongs
 	stagedPath   = "var/lib/drydock/staged.json"            // what was written to the idle slot
+	attemptPath  = "var/lib/drydock/attempt.json"           // which system the next boot is to try
+	blockedPath  = "var/lib/drydock/blocked.json"           // which systems did not stay up
 	metadataPath = "var/lib/drydock/repository"             // trusted metadata, a folder per repository
 )
 

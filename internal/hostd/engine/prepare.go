@@ -64,6 +64,13 @@ func (e *Engine) prepare(ctx context.Context, chosen hostapi.Image, change ...fu
 	if err := e.cfg.Disk.View(e.checkActive); err != nil {
 		return err
 	}
+	blocked, err := e.blocked()
+	if err != nil {
+		return err
+	}
+	if err := blocked.check(chosen); err != nil {
+		return err
+	}
 	o, err := e.consult(ctx, change...)
 	if err != nil {
 		return err

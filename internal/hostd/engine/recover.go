@@ -33,6 +33,9 @@ func (e *Engine) Recover() error {
 }
 
 func (e *Engine) recoverLocked() error {
+	if err := e.judge(); err != nil {
+		return err
+	}
 	boot := []byte(e.cfg.System.BootID)
 	if of, err := os.ReadFile(e.path(bootIDPath)); err != nil || !bytes.Equal(of, boot) {
 		for _, name := range []string{statusPath, runningPath} {

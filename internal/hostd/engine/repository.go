@@ -95,7 +95,17 @@ func (e *Engine) refresh(ctx context.Context) (*Offer, error) {
 		found.Available = append(found.Available, u.Version.String())
 	}
 	if u := manifest.Choose(o.host, o.applicable); u != nil {
-		found.Chosen = &hostapi.Image{Arch: u.Arch, Version: u.Version.String(), Variant: u.Variant}
+		image := hostapi.Image{Arch: u.Arch, Version: u.Version.String(), Variant: u.Variant}
+		blocked, err := e.blocked()
+		if err != nil {
+			return nil, err
+		}
+		if err := blocked.check(image); err != nil {
+			// Something else than the best is not looked for: every detour costs the host another reboot.
+			e.cfg.Log.Warn("update not chosen", "version", image.Version, "error", err)
+			return found, nil
+		}
+		found.Chosen = &image
 	}
 	return found, nil
 }

@@ -24,6 +24,9 @@ var (
 	// ErrNothingStaged means that no image is in the idle slot.
 	ErrNothingStaged = errors.New("no image is staged")
 
+	// ErrNotBlocked means that a version cannot be unblocked because it is not blocked.
+	ErrNotBlocked = errors.New("the version is not blocked")
+
 	// ErrNoStatus means that no command has run since boot.
 	ErrNoStatus = errors.New("update status is uninitialized")
 )

@@ -30,6 +30,7 @@ type Updates interface {
 	Start(hostapi.Command) error
 	Status() (*hostapi.UpdateStatus, error)
 	WaitStatus(context.Context) (*hostapi.UpdateStatus, error)
+	Unblock(version string) error
 }
 
 // Config holds everything the API serves from. All fields are required.
@@ -57,6 +58,7 @@ func New(cfg Config) http.Handler {
 		{http.MethodPost, hostapi.PathActivateUpdate}:   command(hostapi.CommandActivate),
 		{http.MethodPost, hostapi.PathDeactivateUpdate}: command(hostapi.CommandDeactivate),
 		{http.MethodPost, hostapi.PathReboot}:           s.reboot,
+		{http.MethodPost, hostapi.PathUnblockUpdate}:    s.unblock,
 	}
 	maps.Copy(s.routes, s.settingsRoutes())
 	return s
@@ -132,6 +134,9 @@ func answer(err error) (int, string) {
 	if e, ok := errors.AsType[*httpError](err); ok {
 		return e.code, e.text
 	}
+	if e, ok := errors.AsType[*engine.BlockedError](err); ok {
+		return http.StatusConflict, e.Error()
+	}
 	switch {
 	case errors.Is(err, store.ErrNothingPending):
 		return http.StatusUnprocessableEntity, "Tried to commit with no pending changes"
@@ -143,6 +148,8 @@ func answer(err error) (int, string) {
 		return http.StatusNotFound, "Previously chosen Update no longer exists"
 	case errors.Is(err, engine.ErrNothingStaged):
 		return http.StatusNotFound, "No update image applied to staging partition"
+	case errors.Is(err, engine.ErrNotBlocked):
+		return http.StatusNotFound, err.Error()
 	case errors.Is(err, engine.ErrNoStatus):
 		return http.StatusNotFound, "Update status is uninitialized, refresh-updates to initialize it"
 	}
@@ -186,6 +193,18 @@ func locked(status *hostapi.UpdateStatus, err error) (any, error) {
 		return nil, err
 	}
 	return status, nil
+}
+
+// unblock lets a version be tried again.
+func (s *server) unblock(r *http.Request) (any, error) {
+	version, given, err := param(r, hostapi.VersionParam)
+	if err == nil && !given {
+		err = badRequest("Missing required input '%s'", hostapi.VersionParam)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Updates.Unblock(version)
 }
 
 func (s *server) reboot(r *http.Request) (any, error) {

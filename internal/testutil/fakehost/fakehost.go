@@ -258,6 +258,9 @@ func (h *Host) Status() (*hostapi.UpdateStatus, error) {
 	return &s, nil
 }
 
+// Unblock implements server.Updates. Nothing is ever blocked.
+func (h *Host) Unblock(string) error { return engine.ErrNotBlocked }
+
 // WaitStatus implements server.Updates.
 func (h *Host) WaitStatus(ctx context.Context) (*hostapi.UpdateStatus, error) {
 	for {
