@@ -90,15 +90,14 @@ func (t *tool) settingsOf(d *appsv1.Deployment, node string) settings {
 	if d.Spec.Replicas != nil {
 		s.wanted = *d.Spec.Replicas
 	}
-	env := map[string]string{}
+	env, elsewhere := map[string]string{}, map[string]bool{}
 	for _, c := range d.Spec.Template.Spec.Containers {
 		for _, e := range c.Env {
 			switch from := e.ValueFrom; {
 			case from == nil:
 				env[e.Name] = e.Value
 			case from.FieldRef == nil:
-				s.problem = fmt.Errorf("the controller takes %s from another object, which is not looked into", e.Name)
-				return s
+				elsewhere[e.Name] = true
 			case from.FieldRef.FieldPath == "spec.nodeName":
 				env[e.Name] = node
 			case from.FieldRef.FieldPath == "metadata.namespace":
@@ -107,7 +106,12 @@ func (t *tool) settingsOf(d *appsv1.Deployment, node string) settings {
 		}
 	}
 	var err error
-	if s.at, err = t.Settings(func(name string) string { return env[name] }); err != nil {
+	if s.at, err = t.Settings(func(name string) string {
+		if elsewhere[name] {
+			s.problem = fmt.Errorf("the controller takes %s from another object, which is not looked into", name)
+		}
+		return env[name]
+	}); err != nil && s.problem == nil {
 		s.problem = fmt.Errorf("the settings of the controller are wrong: %w", err)
 	}
 	return s

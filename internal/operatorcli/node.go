@@ -120,6 +120,10 @@ func (c *cluster) conditions(ctx context.Context, name string) ([]metav1.Conditi
 	if err != nil {
 		return nil, c.explain(err, "get", shadows)
 	}
+	return conditionsOf(u)
+}
+
+func conditionsOf(u *unstructured.Unstructured) ([]metav1.Condition, error) {
 	items, _, err := unstructured.NestedSlice(u.Object, "status", "conditions")
 	if err != nil {
 		return nil, fmt.Errorf("reading the conditions: %w", err)

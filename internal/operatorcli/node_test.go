@@ -15,6 +15,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -86,6 +87,29 @@ func TestNodeForPrograms(t *testing.T) {
 	}
 }
 
+func TestConditionsAreReadWhereThereAreSome(t *testing.T) {
+	condition := map[string]any{"type": "Drained", "status": "False", "reason": "Blocked", "message": "web-0", "lastTransitionTime": "2026-03-01T11:00:00Z"}
+	tests := []struct {
+		status map[string]any
+		want   int
+		fails  bool
+	}{
+		{status: map[string]any{}},
+		{status: map[string]any{"conditions": []any{condition}}, want: 1},
+		{status: map[string]any{"conditions": []any{"Ready"}}, fails: true},
+		{status: map[string]any{"conditions": "Ready"}, fails: true},
+	}
+	for _, tt := range tests {
+		got, err := conditionsOf(&unstructured.Unstructured{Object: map[string]any{"status": tt.status}})
+		if len(got) != tt.want || (err != nil) != tt.fails {
+			t.Errorf("%v: %v, %v, want %d conditions, an error: %v", tt.status, got, err, tt.want, tt.fails)
+		}
+		if tt.want == 1 && (got[0].Reason != "Blocked" || !got[0].LastTransitionTime.Equal(&metav1.Time{Time: noon.Add(-time.Hour)})) {
+			t.Errorf("condition %+v", got[0])
+		}
+	}
+}
+
 func TestNodeThatTakesNoPart(t *testing.T) {
 	n := node("a")
 	n.Labels = nil
@@ -145,7 +169,14 @@ func TestPlanForPrograms(t *testing.T) {
 }
 
 func TestPlanNeedsTheControllersSettings(t *testing.T) {
-	for name, objects := range map[string][]client.Object{"no controller": {node("a")}, "wrong value": operator("many", "")} {
+	elsewhere := operator("", "")
+	for _, o := range elsewhere {
+		if d, ok := o.(*appsv1.Deployment); ok {
+			env := d.Spec.Template.Spec.Containers[0].Env
+			env[len(env)-1].ValueFrom = &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{Key: "limit"}}
+		}
+	}
+	for name, objects := range map[string][]client.Object{"no controller": {node("a")}, "wrong value": operator("many", ""), "from elsewhere": elsewhere} {
 		r := newWorld(t, objects...).run(t, "plan")
 		if r.err == nil || !strings.Contains(r.err.Error(), "settings of the controller") || cli.Hint(r.err) == "" {
 			t.Errorf("%s: error %v with hint %q, want it to say what is missing", name, r.err, cli.Hint(r.err))

@@ -162,9 +162,9 @@ func (r *nodeReport) doing() string {
 	if r.Next == nil {
 		return cmp.Or(r.Message, r.LastError)
 	}
-	own := r.Next.Who == string(plan.NodeAgent) || r.Next.Reason == string(plan.UpToDate)
-	if own && r.Message != "" {
-		return r.Message
+	switch plan.WaitReason(r.Next.Reason) {
+	case plan.Staging, plan.Rebooting, plan.Checking, plan.Finishing, plan.Recovering, plan.UpToDate:
+		return cmp.Or(r.Message, r.Next.Text)
 	}
 	return r.Next.Text
 }
