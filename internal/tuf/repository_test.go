@@ -17,10 +17,23 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 )
 
-// The updater of go-tuf reads metadata by its own code: what we publish must be good for others too.
+// The updater of go-tuf reads metadata by its own code: what we publish must be good for others too, with keys of each
+// kind and after they were changed.
 func TestRepositoryIsReadableByGoTUF(t *testing.T) {
-	w := newWorld(t, InitOptions{KeyCount: 3, Threshold: 2})
-	p := w.publish(start, map[string]string{"manifest.json": "content"})
+	for _, o := range []InitOptions{{KeyCount: 3, Threshold: 2}, {KeyType: ECDSA}, {KeyType: RSA}} {
+		w := newWorld(t, o)
+		p := w.publish(start, map[string]string{"manifest.json": "content"})
+		readByGoTUF(w, p.Targets[0].Length)
+		rotate(w, Roles()...)
+		readByGoTUF(w, p.Targets[0].Length)
+		w.publish(start, nil)
+		readByGoTUF(w, p.Targets[0].Length)
+	}
+}
+
+func readByGoTUF(w *world, length int64) {
+	t := w.t
+	t.Helper()
 	cfg, err := config.New(w.server.URL+"/"+part, w.root)
 	if err != nil {
 		t.Fatal(err)
@@ -38,8 +51,8 @@ func TestRepositoryIsReadableByGoTUF(t *testing.T) {
 	if _, data, err := up.DownloadTarget(info, "", ""); err != nil || string(data) != "content" {
 		t.Errorf("downloaded %q, %v", data, err)
 	}
-	if info.Length != p.Targets[0].Length {
-		t.Errorf("length %d, published %d", info.Length, p.Targets[0].Length)
+	if info.Length != length {
+		t.Errorf("length %d, published %d", info.Length, length)
 	}
 }
 

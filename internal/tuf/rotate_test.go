@@ -32,21 +32,21 @@ func TestRootRotation(t *testing.T) {
 	w.mustRefresh() // 2.root.json is known
 }
 
-// rotate gives roles new keys, which are put beside the old ones.
+// rotate gives each role one new key, which is put beside the old ones.
 func rotate(w *world, roles ...string) *Rotation {
 	w.t.Helper()
 	info, err := ReadRoot(w.dir)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	change := RootChange{Add: map[string][]crypto.PublicKey{}, Remove: map[string][]string{}}
+	change := RootChange{Add: map[string][]crypto.PublicKey{}, Remove: map[string][]string{}, Threshold: map[string]int{}}
 	for _, role := range roles {
 		name := role + "-new" + strconv.FormatInt(info.Version, 10) + ".pem"
 		key, err := GenerateKey(filepath.Join(w.keys, name), ECDSA)
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		change.Add[role] = []crypto.PublicKey{key.Public()}
+		change.Add[role], change.Threshold[role] = []crypto.PublicKey{key.Public()}, 1
 		for _, old := range info.Keys[role] {
 			change.Remove[role] = append(change.Remove[role], old.ID)
 		}
