@@ -31,9 +31,10 @@ type FS interface {
 // diskFS is the FS of the operating system.
 type diskFS struct{}
 
+// Settings have secrets among them, so nobody but the owner reads them. Those who may go through the API.
 const (
-	dirMode  = 0o755
-	fileMode = 0o644
+	dirMode  = 0o700
+	fileMode = 0o600
 )
 
 func (diskFS) Mkdir(path string) error           { return os.Mkdir(path, dirMode) }

@@ -127,7 +127,8 @@ func makeDirs(f FS, dir string) error {
 	if err := makeDirs(f, parent); err != nil {
 		return err
 	}
-	if err := f.Mkdir(dir); err != nil {
+	// These hold more than settings: /var/lib is one of them.
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
 	return f.SyncDir(parent)

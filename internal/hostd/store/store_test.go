@@ -112,6 +112,9 @@ func TestLayoutOnDisk(t *testing.T) {
 	if info, err := os.Lstat(filepath.Join(base, "current", "live")); err != nil || !info.IsDir() {
 		t.Errorf("live is no directory: %v", err)
 	}
+	if info, err := os.Stat(filepath.Join(base, target)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("others may look at secrets: %v %v", info.Mode(), err)
+	}
 	entries, err := os.ReadDir(base)
 	if err != nil || len(entries) != 5 {
 		t.Errorf("%d entries, want the four links and one directory: %v %v", len(entries), entries, err)
