@@ -28,6 +28,7 @@ func TestRepositoryIsReadableByGoTUF(t *testing.T) {
 		readByGoTUF(w, p.Targets[0].Length)
 		w.publish(start, nil)
 		readByGoTUF(w, p.Targets[0].Length)
+		w.mustRefresh() // and by ourselves
 	}
 }
 

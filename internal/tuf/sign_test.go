@@ -12,14 +12,6 @@ import (
 	"testing"
 )
 
-func TestEveryKindOfKeySigns(t *testing.T) {
-	for _, kind := range []KeyType{Ed25519, ECDSA, RSA} {
-		w := newWorld(t, InitOptions{KeyType: kind})
-		w.publish(start, map[string]string{"manifest.json": "one"})
-		w.mustRefresh()
-	}
-}
-
 // A program that holds the key signs in its stead; nothing but a good signature is taken from it.
 func TestCommandSigner(t *testing.T) {
 	for _, kind := range []KeyType{Ed25519, ECDSA, RSA} {
