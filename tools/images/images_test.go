@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -209,5 +210,28 @@ func TestFailuresLeaveTheImagesThatWereThere(t *testing.T) {
 	}
 	if err := build(t.Context(), cfg, io.Discard); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestEveryCommandOfTheManifestIsInTheImage(t *testing.T) {
+	manifest, err := os.ReadFile(filepath.Join("..", "..", "deploy", "bottlerocket-update-operator.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := map[string]bool{}
+	for _, p := range programs {
+		in[p.name] = true
+	}
+	for name, target := range links {
+		in[name] = in[target]
+	}
+	commands := regexp.MustCompile(`command: \[\./([a-z]+)\]`).FindAllStringSubmatch(string(manifest), -1)
+	if len(commands) != 3 {
+		t.Errorf("%d commands in the manifest", len(commands))
+	}
+	for _, c := range commands {
+		if !in[c[1]] {
+			t.Errorf("./%s is not in the image", c[1])
+		}
 	}
 }
