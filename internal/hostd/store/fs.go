@@ -15,8 +15,8 @@ import (
 	"github.com/drydock-os/drydock/internal/durable"
 )
 
-// FS is how a store changes its file system. Every change goes through it, so that a test can cut the power after each
-// of them. Nothing is durable before one of the two syncs.
+// FS is how a store changes its file system. Every change below its directory goes through it, so that a test can cut
+// the power after each of them. Nothing is durable before one of the two syncs.
 type FS interface {
 	Mkdir(path string) error
 	Create(path string, data []byte) error // a new file
