@@ -8,6 +8,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +198,32 @@ func TestWatchOffATerminalPrintsALineForEachChange(t *testing.T) {
 12:00:00  a  → StagedAndPerformedUpdate  1.20.0  slot A
 12:00:00  a  gone
 `)
+}
+
+func TestWatchTellsOnceThatTheClusterIsAway(t *testing.T) {
+	var out, stderr bytes.Buffer
+	text := format("")
+	changes := 0
+	l := &line{changed: func() { changes++ }}
+	var answer error
+	trip := l.wrap(roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK}, answer
+	}))
+	s := &shower{out: &out, stderr: &stderr, format: &text, said: map[string]nodeReport{}, empty: true, screen: screen{}}
+	for _, answer = range []error{nil, errors.New("connection refused"), errors.New("connection refused"), nil, nil} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api", nil)
+		_, _ = trip.RoundTrip(req)
+		if err := s.show(&fleet{settings: settings{problem: errors.New("not known")}}, noon, l.trouble()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sameText(t, "stderr", stderr.String(), `
+drydock: warning: the cluster does not answer, trying again: connection refused
+The cluster answers again.
+`)
+	if changes != 2 {
+		t.Errorf("%d changes, want 2", changes)
+	}
 }
 
 func TestWatchOnATerminalDrawsOverTheLastTable(t *testing.T) {

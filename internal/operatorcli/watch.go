@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,7 +53,7 @@ func (t *tool) watchStatus(ctx context.Context, c *cluster, out *format) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
-		if err := show.show(f, t.Now(), w.lost()); err != nil {
+		if err := show.show(f, t.Now(), w.line.trouble()); err != nil {
 			return fmt.Errorf("printing the nodes: %w", err)
 		}
 		select {
@@ -83,7 +84,9 @@ type watcher struct {
 	version  string
 	// changed has one element when something changed since it was last taken.
 	changed chan struct{}
+	// lastErr is why the first filling of the memory fails.
 	lastErr chan error
+	line    *line
 	stop    func()
 }
 
@@ -93,6 +96,9 @@ func (t *tool) startWatcher(ctx context.Context, c *cluster, known settings) (*w
 		namespace: c.namespace, direct: c, settings: known,
 		changed: make(chan struct{}, 1), lastErr: make(chan error, 1),
 	}
+	w.line = &line{changed: func() { offer(w.changed, struct{}{}) }}
+	access := rest.CopyConfig(c.rest)
+	access.Wrap(w.line.wrap)
 	inNamespace := map[string]cache.Config{c.namespace: {}}
 	byObject := map[client.Object]cache.ByObject{
 		&v2.BottlerocketShadow{}: {Namespaces: inNamespace},
@@ -104,12 +110,11 @@ func (t *tool) startWatcher(ctx context.Context, c *cluster, known settings) (*w
 		}
 	}
 	var err error
-	if w.cache, err = cache.New(c.rest, cache.Options{
+	if w.cache, err = cache.New(access, cache.Options{
 		Scheme: scheme(), Mapper: mapper(), ByObject: byObject, ReaderFailOnMissingInformer: true,
 		DefaultTransform: cache.TransformStripManagedFields(),
 		DefaultWatchErrorHandler: func(_ context.Context, _ *toolscache.Reflector, err error) {
 			offer(w.lastErr, err)
-			offer(w.changed, struct{}{})
 		},
 	}); err != nil {
 		return nil, fmt.Errorf("setting up the watches: %w", err)
@@ -161,16 +166,6 @@ func offer[T any](ch chan T, v T) {
 	}
 }
 
-// lost returns the last trouble of a watch since the last call, nil for none.
-func (w *watcher) lost() error {
-	select {
-	case err := <-w.lastErr:
-		return err
-	default:
-		return nil
-	}
-}
-
 // fleet returns the fleet as it is now in memory.
 func (w *watcher) fleet(ctx context.Context, t *tool) (*fleet, error) {
 	var nodeList corev1.NodeList
@@ -210,7 +205,7 @@ type shower struct {
 	said   map[string]nodeReport // when not live
 	empty  bool                  // said that there is no node
 	drawn  int                   // lines of the table on the screen
-	note   string                // trouble with the watch
+	note   string                // trouble with the connection
 }
 
 func (t *tool) shower(out *format) *shower {
@@ -223,15 +218,20 @@ func (t *tool) shower(out *format) *shower {
 
 func (s *shower) show(f *fleet, now time.Time, lost error) error {
 	report := f.report(now)
-	s.note = ""
+	note := ""
 	if lost != nil {
-		s.note = "connection lost, trying again: " + short(lost)
+		note = "the cluster does not answer, trying again: " + short(lost)
 	}
+	news := note != s.note
+	s.note = note
 	if s.screen.live {
 		return s.draw(f, report, now)
 	}
-	if s.note != "" {
-		fmt.Fprintf(s.stderr, "drydock: warning: %s\n", s.note)
+	switch {
+	case news && note != "":
+		fmt.Fprintf(s.stderr, "drydock: warning: %s\n", note)
+	case news:
+		fmt.Fprintln(s.stderr, "The cluster answers again.")
 	}
 	if len(report) == 0 && !s.empty {
 		fmt.Fprintln(s.stderr, nobody)
