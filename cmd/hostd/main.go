@@ -63,7 +63,6 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(newServeCmd(stdout), newStorewolfCmd(stderr))
 	root.AddCommand(newToolCmds(stdout, stderr)...)
 	return root

@@ -20,17 +20,18 @@ import (
 // arguments are its own: other programs depend on them, so they are not those of the rest of this program.
 type tool struct {
 	short string
+	words []string // first words, for the completion of shells
 	run   func(ctx context.Context, args []string, stdout, stderr io.Writer) int
 }
 
 var tools = map[string]tool{
-	"apiclient": {"Talk to the API of this host", func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	"apiclient": {"Talk to the API of this host", apiclient.Words(), func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return apiclient.Run(ctx, apiclient.Config{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}, args)
 	}},
-	"signpost": {"Show and change the two system slots", func(_ context.Context, args []string, stdout, stderr io.Writer) int {
+	"signpost": {"Show and change the two system slots", signpost.Words(), func(_ context.Context, args []string, stdout, stderr io.Writer) int {
 		return signpost.Run(signpost.Config{Stdout: stdout, Stderr: stderr}, args)
 	}},
-	"updog": {"Look for, write and activate updates", func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	"updog": {"Look for, write and activate updates", updog.Words(), func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return updog.Run(ctx, updog.Config{Stdout: stdout, Stderr: stderr}, args)
 	}},
 }
@@ -45,7 +46,7 @@ func newToolCmds(stdout, stderr io.Writer) []*cobra.Command {
 	var list []*cobra.Command
 	for name, t := range tools {
 		list = append(list, &cobra.Command{
-			Use: name, Short: t.short, DisableFlagParsing: true,
+			Use: name, Short: t.short, DisableFlagParsing: true, ValidArgs: t.words,
 			RunE: func(c *cobra.Command, args []string) error {
 				return exitCode(t.run(c.Context(), args, stdout, stderr))
 			},

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -47,6 +48,9 @@ type command func(ctx context.Context, a *app, args []string) error
 var commands = map[string]command{
 	"raw": raw, "get": get, "set": set, "apply": apply, "update": update, "reboot": reboot,
 }
+
+// Words lists the subcommands, sorted.
+func Words() []string { return slices.Sorted(maps.Keys(commands)) }
 
 // Usage is the help text.
 const Usage = `apiclient: talk to the API of this host

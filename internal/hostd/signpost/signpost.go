@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/drydock-os/drydock/internal/cli"
@@ -53,6 +55,11 @@ var changes = map[string]func(*slot.Table, slot.Slot) error{
 	"rollback-to-inactive": (*slot.Table).RollbackToInactive,
 	"mark-successful-boot": (*slot.Table).MarkSuccessful,
 	"rewrite-table":        func(t *slot.Table, _ slot.Slot) error { return t.Rewrite() },
+}
+
+// Words lists the commands, sorted.
+func Words() []string {
+	return slices.Sorted(slices.Values(slices.AppendSeq([]string{"status", "has-boot-ever-succeeded"}, maps.Keys(changes))))
 }
 
 // Run carries out one command line, without the program's name, and returns the exit code.
@@ -97,7 +104,7 @@ func run(cfg Config, args []string) error {
 		}
 	}
 	change := changes[command]
-	if change == nil && command != "status" && command != "has-boot-ever-succeeded" {
+	if !slices.Contains(Words(), command) {
 		return cli.Usagef("no command %q", command)
 	}
 	boot, err := system.BootUUID(root)

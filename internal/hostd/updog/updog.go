@@ -17,6 +17,7 @@ import (
 	"io"
 	"log/slog"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,6 +71,11 @@ type call struct {
 	disk, root        string
 	rebootProgram     string
 	level             slog.Level
+}
+
+// Words lists the commands.
+func Words() []string {
+	return []string{"check-update", "prepare", "update", "update-apply", "update-image", "update-revert", "whats"}
 }
 
 // Run carries out one command line, without the program's name, and returns the exit code.
@@ -133,11 +139,10 @@ func (c *call) parse(args []string) error {
 			c.command = arg
 		}
 	}
-	switch c.command {
-	case "check-update", "whats", "prepare", "update", "update-image", "update-apply", "update-revert":
-		return nil
+	if !slices.Contains(Words(), c.command) {
+		return cli.Usagef("no command %q", c.command)
 	}
-	return cli.Usagef("no command %q", c.command)
+	return nil
 }
 
 func version(s string) (*semver.Version, error) { return manifest.ParseVersion(s) }
