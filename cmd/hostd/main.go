@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/manpage"
 )
 
 func main() {
@@ -65,6 +66,7 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })
 	root.AddCommand(newServeCmd(stdout), newStorewolfCmd(stderr))
 	root.AddCommand(newToolCmds(stdout, stderr)...)
+	root.AddCommand(manpage.Command(writeToolPages))
 	return root
 }
 

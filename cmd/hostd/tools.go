@@ -14,6 +14,7 @@ import (
 	"github.com/drydock-os/drydock/internal/apiclient"
 	"github.com/drydock-os/drydock/internal/hostd/signpost"
 	"github.com/drydock-os/drydock/internal/hostd/updog"
+	"github.com/drydock-os/drydock/internal/manpage"
 )
 
 // tool is a program that this one becomes when it is called by that name, through a link, or by a subcommand. Its
@@ -21,17 +22,18 @@ import (
 type tool struct {
 	short string
 	words []string // first words, for the completion of shells
+	help  string
 	run   func(ctx context.Context, args []string, stdout, stderr io.Writer) int
 }
 
 var tools = map[string]tool{
-	"apiclient": {"Talk to the API of this host", apiclient.Words(), func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	"apiclient": {"Talk to the API of this host", apiclient.Words(), apiclient.Usage, func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return apiclient.Run(ctx, apiclient.Config{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}, args)
 	}},
-	"signpost": {"Show and change the two system slots", signpost.Words(), func(_ context.Context, args []string, stdout, stderr io.Writer) int {
+	"signpost": {"Show and change the two system slots", signpost.Words(), signpost.Usage, func(_ context.Context, args []string, stdout, stderr io.Writer) int {
 		return signpost.Run(signpost.Config{Stdout: stdout, Stderr: stderr}, args)
 	}},
-	"updog": {"Look for, write and activate updates", updog.Words(), func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	"updog": {"Look for, write and activate updates", updog.Words(), updog.Usage, func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return updog.Run(ctx, updog.Config{Stdout: stdout, Stderr: stderr}, args)
 	}},
 }
@@ -40,6 +42,16 @@ var tools = map[string]tool{
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// writeToolPages writes the manual pages of the tools.
+func writeToolPages(dir string) error {
+	for name, t := range tools {
+		if err := manpage.WriteText(dir, name, t.short, t.help); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // newToolCmds makes the tools subcommands.
 func newToolCmds(stdout, stderr io.Writer) []*cobra.Command {

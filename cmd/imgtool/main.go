@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/manpage"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -48,6 +49,7 @@ Exit codes: 0 done, 1 failed, 2 the command line is wrong.`,
 	root.AddCommand(
 		newImageCmd(stdout, stderr),
 		newRepoCmd(stdout),
+		manpage.Command(nil),
 	)
 	return root
 }
