@@ -24,7 +24,8 @@ func newServeCmd(stdout io.Writer) *cobra.Command {
 		Use:   "serve --disk FILE|DEVICE",
 		Short: "Serve the host API and run updates",
 		Long: `Serve the host API on a Unix socket, run updates, and mark the boot successful once the
-API answers. The running system is the slot that the kernel command line names
+API answers and the health checks in /etc/drydock/health.d and /usr/libexec/drydock/health.d pass.
+A new system that does not prove itself in time is left for the one before. The running system is the slot that the kernel command line names
 (drydock.boot_uuid=<PARTUUID of the booted boot partition>); update settings are read from
 /etc/updog.toml. Stops cleanly on SIGTERM and SIGINT.`,
 		Example: "  hostd serve --disk /dev/nvme0n1 --socket-gid 274",
@@ -63,6 +64,8 @@ API answers. The running system is the slot that the kernel command line names
 	f.StringVar(&cfg.SocketPath, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
 	f.IntVar(&cfg.SocketGID, "socket-gid", -1, "numeric `group` that may use the socket (default: that of the process)")
 	f.StringVar(&cfg.RebootProgram, "reboot-program", "/usr/bin/systemctl", "`program` called with 'reboot --check-inhibitors=yes'")
+	f.DurationVar(&cfg.HealthDeadline, "health-deadline", hostd.DefaultHealthDeadline, "`time` for a new system to prove itself, else the host goes back")
+	f.StringVar(&cfg.KubeletURL, "kubelet-health", hostd.DefaultKubeletURL, "`URL` asked for the kubelet's health where there is /etc/kubernetes/kubelet; empty: not asked")
 	f.StringVar(&format, "log-format", "text", "`form` of the log on stdout: text or json")
 	f.StringVar(&level, "log-level", "info", "least `level` to log: debug, info, warn or error")
 	return c

@@ -123,6 +123,20 @@ type BlockedUpdate struct {
 	Since  string `json:"since"`  // RFC 3339, UTC: when the fallback was noticed
 }
 
+// Boot says whether the running system has proved itself.
+type Boot struct {
+	Slot       string      `json:"slot"`       // A or B
+	Successful bool        `json:"successful"` // marked so, now or at an earlier boot
+	Checks     []BootCheck `json:"checks"`     // those that have run, in their order
+}
+
+// BootCheck is the latest run of one health check.
+type BootCheck struct {
+	Name   string `json:"name"`
+	Passed bool   `json:"passed"`
+	Error  string `json:"error,omitempty"` // why it did not pass, one line
+}
+
 // UpdateStatus is the reply of GET /updates/status. All keys up to most_recent_command are always present; the ones
 // after it are additions, left out while there is nothing to say.
 type UpdateStatus struct {
@@ -134,4 +148,5 @@ type UpdateStatus struct {
 	MostRecentCommand *CommandResult `json:"most_recent_command"`
 
 	BlockedUpdates []BlockedUpdate `json:"blocked_updates,omitempty"`
+	Boot           *Boot           `json:"boot,omitempty"`
 }

@@ -23,10 +23,12 @@ type Check interface {
 }
 
 const (
-	checkTimeout  = 10 * time.Second // one check, once
-	firstRetry    = 50 * time.Millisecond
-	maxRetry      = 5 * time.Second
-	proofDeadline = 10 * time.Minute // after that the boot stays unproven, and the next one falls back
+	checkTimeout = 30 * time.Second // one check, once
+	firstRetry   = 50 * time.Millisecond
+	maxRetry     = 5 * time.Second
+
+	// DefaultHealthDeadline is how long a system has for proving itself.
+	DefaultHealthDeadline = 10 * time.Minute
 )
 
 // apiCheck is passed when the daemon's API answers on its socket with the system that runs.
@@ -42,59 +44,6 @@ func (c apiCheck) Check(ctx context.Context) error {
 		err = errors.New("the API answers for another system")
 	}
 	return err
-}
-
-// proveBoot waits until the API answers, says so, and marks the boot successful when all checks have passed.
-func (d *Daemon) proveBoot(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, proofDeadline)
-	defer cancel()
-	if !d.await(ctx, apiCheck{d}) {
-		return
-	}
-	d.cfg.Log.Info("api ready", "socket", d.socket)
-	if err := notify(d.cfg.NotifySocket, "READY=1"); err != nil {
-		d.cfg.Log.Warn("service manager not notified", "error", err)
-	}
-	for _, c := range d.cfg.Health {
-		if !d.await(ctx, c) {
-			return
-		}
-	}
-	if !d.await(ctx, markSuccessful{d}) {
-		return
-	}
-	if err := d.engine.Proved(); err != nil {
-		d.cfg.Log.Warn("attempt not forgotten", "error", err) // the next start does it
-	}
-	d.cfg.Log.Info("boot marked successful", "slot", d.system.Slot.String(), "version", d.system.Version.String())
-}
-
-// await repeats a check, more and more slowly, until it passes. It reports false when ctx ended first.
-func (d *Daemon) await(ctx context.Context, c Check) bool {
-	pause, said := firstRetry, ""
-	for {
-		once, cancel := context.WithTimeout(ctx, checkTimeout)
-		err := c.Check(once)
-		cancel()
-		if err == nil {
-			return true
-		}
-		if text := err.Error(); text != said && ctx.Err() == nil {
-			d.cfg.Log.Warn("boot not yet successful", "check", c.Name(), "error", text)
-			said = text
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-			pause = min(2*pause, maxRetry)
-		case <-ctx.Done():
-			timer.Stop()
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				d.cfg.Log.Error("boot not marked successful", "check", c.Name(), "error", said)
-			}
-			return false
-		}
-	}
 }
 
 // markSuccessful writes the mark. It is tried again like a check, because another process may use the disk just now.

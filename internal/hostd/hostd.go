@@ -19,12 +19,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd/engine"
 	"github.com/drydock-os/drydock/internal/hostd/server"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/storewolf"
 	"github.com/drydock-os/drydock/internal/hostd/system"
+	"github.com/drydock-os/drydock/internal/slot"
 )
 
 // Config holds everything the daemon needs. Fields are required unless they name a default.
@@ -40,6 +42,9 @@ type Config struct {
 	Now  func() time.Time // default: time.Now
 	Log  *slog.Logger     // default: discard
 
+	HealthDeadline time.Duration // for the boot to prove itself, else the host goes back; default DefaultHealthDeadline
+	KubeletURL     string        // asked on hosts that have a kubelet; default: nobody is asked
+
 	Health []Check // must pass, after the daemon's own, for the boot to count as successful; default: none
 }
 
@@ -50,6 +55,7 @@ type Daemon struct {
 	system *system.Identity
 	engine *engine.Engine
 	socket string
+	proof  proof
 }
 
 // New checks cfg and identifies the running system. It listens to nothing and changes nothing yet.
@@ -66,6 +72,12 @@ func New(cfg Config) (*Daemon, error) {
 	if cfg.RebootProgram == "" {
 		cfg.RebootProgram = "/usr/bin/systemctl"
 	}
+	if cfg.HealthDeadline == 0 {
+		cfg.HealthDeadline = DefaultHealthDeadline
+	}
+	if cfg.HealthDeadline < 0 {
+		return nil, errors.New("the health deadline is negative")
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -74,8 +86,15 @@ func New(cfg Config) (*Daemon, error) {
 	if d.system, err = system.Identify(cfg.Root, d.disk); err != nil {
 		return nil, err
 	}
+	err = d.disk.View(func(_ *gpt.File, t *slot.Table) error {
+		d.proof.successful = t.Flags(d.system.Slot).Successful
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	d.engine, err = engine.New(engine.Config{
-		Root: cfg.Root, System: d.system, Disk: d.disk, Now: cfg.Now, HTTP: cfg.HTTP, Log: cfg.Log,
+		Root: cfg.Root, System: d.system, Disk: d.disk, Now: cfg.Now, HTTP: cfg.HTTP, Log: cfg.Log, Boot: d.boot,
 	})
 	return d, err
 }

@@ -41,6 +41,8 @@ type Config struct {
 	Now    func() time.Time // default: time.Now
 	HTTP   *http.Client     // for the repository; default: one made by the update settings (proxy)
 	Log    *slog.Logger     // default: discard
+
+	Boot func() *hostapi.Boot // how the running boot does, for readers of the status; default: they are not told
 }
 
 // Engine runs update commands. Its methods may be called from several goroutines.
@@ -275,6 +277,9 @@ func (e *Engine) Status() (*hostapi.UpdateStatus, error) {
 func (e *Engine) add(s *hostapi.UpdateStatus) error {
 	blocked, err := e.blocked()
 	s.BlockedUpdates = blocked
+	if e.cfg.Boot != nil {
+		s.Boot = e.cfg.Boot()
+	}
 	return err
 }
 
