@@ -97,6 +97,7 @@ func (a *Agent) introduce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.nextCheck = time.Time{} // what an earlier look found went with the deleted object
 	return a.put(ctx, a.facts(agentapi.Status{TargetVersion: os.VersionID, CurrentState: agentapi.Idle}, os))
 }
 

@@ -116,6 +116,30 @@ func (d *display) draw() {
 	}
 }
 
+// doing says what the node is at: what the lab sees of it, else what its agent says, which is not written
+// for every step.
+func (n *nodeTrack) doing() string {
+	a := n.attempt()
+	version := ""
+	if v := n.shadow.Spec.Version; v != nil {
+		version = string(*v)
+	}
+	switch {
+	case a == nil:
+		return n.shadow.Status.Message
+	case !a.rebootAsked.IsZero() && a.back.IsZero():
+		return "rebooting into " + version
+	case a.back.IsZero() && !a.cordoned.IsZero():
+		return "draining"
+	case n.command == "prepare":
+		return "downloading and writing " + version
+	case n.command != "":
+		return n.command
+	default:
+		return n.shadow.Status.Message
+	}
+}
+
 // rows returns the nodes as they are to be shown.
 func (t *tracker) rows(now time.Time) []row {
 	t.mu.Lock()
@@ -126,7 +150,7 @@ func (t *tracker) rows(now time.Time) []row {
 		if n.shadow != nil {
 			r.state = string(n.shadow.Spec.State)
 			if s := n.shadow.Status; s != nil {
-				r.doing = s.Message
+				r.doing = n.doing()
 				if s.CurrentState != n.shadow.Spec.State {
 					r.state = string(s.CurrentState) + " → " + r.state
 				}

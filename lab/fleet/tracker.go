@@ -41,6 +41,7 @@ type nodeTrack struct {
 	machine machine.Boot // the present boot
 	first   machine.Boot // the boot the lab began with
 	good    bool         // the present boot was marked successful
+	command string       // the host's update command that runs
 	shadow  *brupopv2.BottlerocketShadow
 
 	ready, seenReady bool
@@ -67,7 +68,8 @@ type podTrack struct {
 func newTracker(nodes []string, to string, maxConcurrent, replicas int) *tracker {
 	t := &tracker{
 		to: to, maxConcurrent: maxConcurrent, replicas: replicas, minReady: max(replicas-1, 0),
-		nodes: map[string]*nodeTrack{}, pods: map[string]podTrack{}, changed: make(chan struct{}, 1),
+		workloadReady: replicas == 0,
+		nodes:         map[string]*nodeTrack{}, pods: map[string]podTrack{}, changed: make(chan struct{}, 1),
 	}
 	for _, n := range nodes {
 		t.nodes[n] = &nodeTrack{name: n}
@@ -93,13 +95,16 @@ func (t *tracker) machineEvent(e machine.Event) {
 	}
 	switch e.Kind {
 	case machine.Booted:
-		n.machine, n.good = e.Boot, false
+		n.machine, n.good, n.command = e.Boot, false, ""
 		if n.first.Number == 0 {
 			n.first = e.Boot
 		}
 	case machine.MarkedGood:
 		n.good = true
+	case machine.CommandStarted:
+		n.command = e.Command
 	case machine.CommandFinished:
+		n.command = ""
 		if a := n.attempt(); a != nil && (e.Command == "prepare" || e.Command == "activate") {
 			a.staging += e.Duration
 		}
@@ -148,6 +153,22 @@ func (t *tracker) shadowEvent(s *brupopv2.BottlerocketShadow, now time.Time) {
 	if active > t.maxConcurrent {
 		t.violate("%d nodes were in an update at once, the limit is %d (the last: %s)", active, t.maxConcurrent, n.name)
 	}
+	t.wake()
+}
+
+// shadowGone takes in that a node's BottlerocketShadow was deleted: for the operator, the update that was
+// under way never was.
+func (t *tracker) shadowGone(name string, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.nodes[strings.TrimPrefix(name, "brs-")]
+	if n == nil {
+		return
+	}
+	if a := n.attempt(); a != nil {
+		a.end = now
+	}
+	n.shadow = nil
 	t.wake()
 }
 

@@ -62,7 +62,11 @@ func watchAll(ctx context.Context, cfg *rest.Config, t *tracker, operator bool, 
 			object client.Object
 			take   func(o any, gone bool)
 		}{&brupopv2.BottlerocketShadow{}, func(o any, gone bool) {
-			if s, ok := o.(*brupopv2.BottlerocketShadow); ok && !gone {
+			s, ok := o.(*brupopv2.BottlerocketShadow)
+			switch {
+			case ok && gone:
+				t.shadowGone(s.Name, time.Now())
+			case ok:
 				t.shadowEvent(s, time.Now())
 				onShadow(s)
 			}

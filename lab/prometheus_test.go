@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// operatorNamespace is where the lab installs the operator.
+const operatorNamespace = "brupop-bottlerocket-aws"
+
+// TestPrometheusReadsWhatTheOperatorTells lets a real Prometheus scrape the pods of a fleet that is being updated,
+// load the alert rules and answer every question of the dashboard.
+func TestPrometheusReadsWhatTheOperatorTells(t *testing.T) {
+	program, err := exec.LookPath("prometheus")
+	if err != nil {
+		t.Skip("prometheus is not installed; on Debian: apt-get install prometheus")
+	}
+	t.Parallel()
+	cmd, access := startUp(t, "--nodes", "2", "--workload-replicas", "1")
+	defer stopUp(t, cmd)
+	cfg, err := clientcmd.BuildConfigFromFlags("", access.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	p := startPrometheus(t, program, cfg, operatorPods(ctx, t, kubernetes.NewForConfigOrDie(cfg)))
+
+	p.until(ctx, t, `sum(brupop_hosts_version{bottlerocket_version="1.21.0"}) == 2`)
+	p.until(ctx, t, `sum(drydock_leader) == 1`)
+	p.until(ctx, t, `sum(drydock_apiserver_streams) == 2`)
+	p.until(ctx, t, `sum(drydock_updates_total) == 2`)
+	if n := p.ask(ctx, t, `ALERTS{alertstate="firing"}`); n != 0 {
+		t.Errorf("%d alerts fire in a healthy fleet", n)
+	}
+	var rules struct {
+		Groups []struct {
+			Rules []struct{ Name, Health, LastError string }
+		}
+	}
+	p.get(ctx, t, "/api/v1/rules", &rules)
+	if len(rules.Groups) != 1 || len(rules.Groups[0].Rules) < 10 {
+		t.Errorf("rules: %+v", rules)
+	}
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			if r.Health != "ok" {
+				t.Errorf("rule %s is %s: %s", r.Name, r.Health, r.LastError)
+			}
+		}
+	}
+	data, err := os.ReadFile(filepath.Join("..", "deploy", "monitoring", "dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(data, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			// A fleet without failures has no series of them.
+			expr := strings.ReplaceAll(target.Expr, "$namespace", ".*")
+			if n := p.ask(ctx, t, expr); n == 0 && !strings.Contains(expr, "failures") && !strings.Contains(expr, "waiting") {
+				t.Errorf("panel %q is empty: %s", panel.Title, expr)
+			}
+		}
+	}
+}
+
+// operatorPods waits until every controller and apiserver is Ready and returns their names.
+func operatorPods(ctx context.Context, t *testing.T, client kubernetes.Interface) []string {
+	t.Helper()
+	for {
+		list, err := client.CoreV1().Pods(operatorNamespace).List(ctx, metav1.ListOptions{
+			LabelSelector: "brupop.bottlerocket.aws/component in (apiserver, brupop-controller)"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, pod := range list.Items {
+			for _, c := range pod.Status.Conditions {
+				if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+					names = append(names, pod.Name)
+				}
+			}
+		}
+		if len(names) == 5 {
+			return names
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+type prometheus struct{ url string }
+
+// startPrometheus runs a Prometheus that reaches the pods through the Kubernetes API, as it is outside of their network.
+func startPrometheus(t *testing.T, program string, cfg *rest.Config, pods []string) prometheus {
+	t.Helper()
+	if err := rest.LoadTLSFiles(cfg); err != nil {
+		t.Fatal(err)
+	}
+	server, err := url.Parse(cfg.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	rules, err := filepath.Abs(filepath.Join("..", "deploy", "monitoring", "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n", rules)
+	for _, pod := range pods {
+		fmt.Fprintf(&text, `  - job_name: %[1]s
+    scheme: https
+    metrics_path: /api/v1/namespaces/%[2]s/pods/%[1]s:8080/proxy/metrics
+    tls_config: {ca_file: ca.crt, cert_file: tls.crt, key_file: tls.key, server_name: %[4]q}
+    static_configs: [{targets: [%[3]q], labels: {namespace: %[2]s, pod: %[1]s}}]
+`, pod, operatorNamespace, server.Host, cfg.TLSClientConfig.ServerName)
+	}
+	for name, data := range map[string][]byte{"prometheus.yml": []byte(text.String()), "ca.crt": cfg.CAData, "tls.crt": cfg.CertData, "tls.key": cfg.KeyData} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	cmd := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	var log strings.Builder
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("prometheus:\n%s", log.String())
+		}
+	})
+	return prometheus{"http://" + address}
+}
+
+// ask returns how many series answer an expression.
+func (p prometheus) ask(ctx context.Context, t *testing.T, expr string) int {
+	t.Helper()
+	var answer struct{ Result []json.RawMessage }
+	p.get(ctx, t, "/api/v1/query?query="+url.QueryEscape(expr), &answer)
+	return len(answer.Result)
+}
+
+// until waits for an expression to hold.
+func (p prometheus) until(ctx context.Context, t *testing.T, expr string) {
+	t.Helper()
+	for p.ask(ctx, t, expr) == 0 {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("never true: %s", expr)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// get decodes the data of an answer, asking again while Prometheus starts.
+func (p prometheus) get(ctx context.Context, t *testing.T, path string, data any) {
+	t.Helper()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+			resp.Body.Close()
+			err = fmt.Errorf("not ready")
+		}
+		if err != nil {
+			select {
+			case <-ctx.Done():
+				t.Fatalf("asking prometheus: %v", err)
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+		resp.Body.Close()
+		answer := struct {
+			Status, Error string
+			Data          any
+		}{Data: data}
+		if err == nil {
+			err = json.Unmarshal(body, &answer)
+		}
+		if err != nil || answer.Status != "success" {
+			t.Fatalf("%s: %v %s", path, err, answer.Error)
+		}
+		return
+	}
+}
