@@ -38,6 +38,7 @@ The history is made of the events of the node and of its record, which a cluster
 			}
 			return cli.WithHint(cli.Usagef("%s takes the name of one node, not %d", cmd.CommandPath(), len(args)), "'%s status' lists them", t.Program)
 		},
+		ValidArgsFunction: t.completeNode,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := t.connect()
 			if err != nil {
@@ -50,6 +51,28 @@ The history is made of the events of the node and of its record, which a cluster
 	}
 	out.addFlag(cmd)
 	return cmd
+}
+
+// completeNode offers the names of the nodes that take part to a shell.
+func (t *tool) completeNode(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := t.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+	defer cancel()
+	var list corev1.NodeList
+	if err := c.list(ctx, &list, nodes, optedIn); err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names := make([]cobra.Completion, len(list.Items))
+	for i := range list.Items {
+		names[i] = list.Items[i].Name
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // nodeDetail is what node prints for programs.

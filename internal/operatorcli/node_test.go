@@ -119,6 +119,13 @@ func TestNodeThatTakesNoPart(t *testing.T) {
 	}
 }
 
+func TestNamesOfNodesAreCompleted(t *testing.T) {
+	r := fleetOfFive(t).run(t, "__complete", "node", "")
+	if r.err != nil || !strings.HasPrefix(r.stdout, "a\nb\nc\nd\ne\n") {
+		t.Errorf("error %v, stdout %q, want the names", r.err, r.stdout)
+	}
+}
+
 func TestNodeThatDoesNotExist(t *testing.T) {
 	w := fleetOfFive(t)
 	if r := w.run(t, "node", "x"); r.err == nil || !strings.Contains(cli.Hint(r.err), "drydock status") {

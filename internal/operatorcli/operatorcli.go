@@ -39,6 +39,8 @@ const (
 	readTimeout    = 30 * time.Second
 	versionTimeout = 5 * time.Second
 	bundleTimeout  = 5 * time.Minute
+	// A shell that completes a name is blocked meanwhile.
+	completionTimeout = 2 * time.Second
 )
 
 // Config holds everything the commands need. Fields are required unless they name a default.

@@ -210,7 +210,7 @@ func TestWatchTellsOnceThatTheClusterIsAway(t *testing.T) {
 		return &http.Response{StatusCode: http.StatusOK}, answer
 	}))
 	s := &shower{out: &out, stderr: &stderr, format: &text, said: map[string]nodeReport{}, empty: true, screen: screen{}}
-	for _, answer = range []error{nil, errors.New("connection refused"), errors.New("connection refused"), nil, nil} {
+	for _, answer = range []error{nil, errors.New("connection refused"), errors.New("no route to host"), nil, nil} {
 		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api", nil)
 		_, _ = trip.RoundTrip(req)
 		if err := s.show(&fleet{settings: settings{problem: errors.New("not known")}}, noon, l.trouble()); err != nil {

@@ -222,7 +222,7 @@ func (s *shower) show(f *fleet, now time.Time, lost error) error {
 	if lost != nil {
 		note = "the cluster does not answer, trying again: " + short(lost)
 	}
-	news := note != s.note
+	news := (note == "") != (s.note == "")
 	s.note = note
 	if s.screen.live {
 		return s.draw(f, report, now)
