@@ -207,3 +207,42 @@ func TestCheckNamesEachFaultOfTheManifest(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is unpacked lies in the folder, and nothing in it is anything but a file or a folder.
+func FuzzUnpack(f *testing.F) {
+	for _, name := range []string{"root.json", "../x", "metal/x86_64/timestamp.json", "targets/" + strings.Repeat("0", 64) + ".a"} {
+		var b strings.Builder
+		tw := tar.NewWriter(&b)
+		if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: 1, Typeflag: tar.TypeReg}); err != nil {
+			f.Fatal(err)
+		}
+		if _, err := tw.Write([]byte("x")); err != nil {
+			f.Fatal(err)
+		}
+		if err := tw.Close(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(b.String()))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		base := t.TempDir()
+		bundle, dir := filepath.Join(base, "bundle"), filepath.Join(base, "dir")
+		if err := errors.Join(os.WriteFile(bundle, data, 0o600), os.Mkdir(dir, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		_ = unpack(t.Context(), bundle, dir) // what matters is what it leaves
+		entries, err := os.ReadDir(base)
+		if err != nil || len(entries) != 2 {
+			t.Errorf("outside of the folder: %v, %v", entries, err)
+		}
+		err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && !d.Type().IsRegular() {
+				t.Errorf("%s is a %v", path, d.Type())
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
