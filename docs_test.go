@@ -117,7 +117,7 @@ func TestLinksBetweenDocumentsHold(t *testing.T) {
 }
 
 // maxSize bounds programs that are on every node, stripped, in bytes.
-var maxSize = map[string]int64{"drydock-agent": 8 << 20}
+var maxSize = map[string]int64{"drydock-agent": 8 << 20, "hostd": 16 << 20}
 
 func TestBuiltProgramsAreStaticAndSmall(t *testing.T) {
 	bin := builtPrograms(t)
