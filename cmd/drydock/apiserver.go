@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/apiserver"
+	"github.com/drydock-os/drydock/internal/apiserver/certs"
 	"github.com/drydock-os/drydock/internal/apiserver/drain"
 	"github.com/drydock-os/drydock/internal/cli"
 )
@@ -31,6 +32,7 @@ func apiServerCommand(p process) *cobra.Command {
 
 Environment:
   APISERVER_INTERNAL_PORT   port for the agents, HTTPS (default 8443)
+  TLS_MODE                  own: certificates of an authority of its own; files: those in /etc/brupop-tls-keys (default own)
   DRAIN_TIMEOUT             how long a node may take to become empty (default 10m)
   POD_NAME                  pod of this replica, which is evicted last from its node
   POD_NAMESPACE             namespace of the operator's objects (default: that of the pod)
@@ -114,6 +116,13 @@ func (p process) apiServerEnv(cfg *apiserver.Config) (uint16, error) {
 	port, err := strconv.ParseUint(value, 10, 16)
 	if err != nil || port == 0 {
 		return 0, badEnv("APISERVER_INTERNAL_PORT", value, "a port from 1 to 65535")
+	}
+	switch mode := p.envOr("TLS_MODE", "own"); mode {
+	case "own":
+	case "files":
+		cfg.CertDir = certs.FilesDir
+	default:
+		return 0, badEnv("TLS_MODE", mode, "own or files")
 	}
 	value = p.envOr("DRAIN_TIMEOUT", drain.DefaultDeadline.String())
 	if cfg.DrainDeadline, err = time.ParseDuration(value); err != nil || cfg.DrainDeadline <= 0 {

@@ -48,6 +48,7 @@ func newCluster(cfg *rest.Config, namespace string) (*cluster, error) {
 	// The few kinds are known: no need to ask the server for all it has.
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), meta.RESTScopeNamespace)
+	mapper.Add(definitionKind, meta.RESTScopeRoot)
 	mapper.Add(v2.GroupVersion.WithKind("BottlerocketShadow"), meta.RESTScopeNamespace)
 	kube, err := kubernetes.NewForConfig(cfg)
 	if err != nil {

@@ -25,6 +25,8 @@ func TestTheseRightsAreEnough(t *testing.T) {
 	rule := func(group, resource string, verbs ...string) rbacv1.PolicyRule {
 		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
 	}
+	definition := rule("apiextensions.k8s.io", "customresourcedefinitions", "get", "patch")
+	definition.ResourceNames = []string{definitionName}
 	named := rule("", "secrets", "get", "update")
 	named.ResourceNames = []string{certs.CASecret, certs.BundleSecret}
 	const account = "brupop-apiserver-service-account"
@@ -34,6 +36,7 @@ func TestTheseRightsAreEnough(t *testing.T) {
 	for _, o := range []client.Object{
 		&rbacv1.ClusterRole{ObjectMeta: everywhere, Rules: []rbacv1.PolicyRule{
 			rule("authentication.k8s.io", "tokenreviews", "create"),
+			definition,
 			rule("", "nodes", "get", "list", "patch"),
 			rule("", "pods", "get", "list", "watch"),
 			rule("", "pods/eviction", "create"),

@@ -32,11 +32,16 @@ func (e *httpError) Error() string { return e.text }
 // errStopping answers what is cut off because this replica ends.
 var errStopping = errors.New("this replica is shutting down, try another one")
 
-// routes returns the whole HTTP API. /ping needs no authentication; on everything else the sender must be
-// proven first, so that nobody learns what paths exist.
+// pathReady is another name of agentapi.PathPing, that tools of Kubernetes expect.
+const pathReady = "/readyz"
+
+// routes returns the whole HTTP API. /ping, /readyz and /crdconvert need no authentication; on everything else the
+// sender must be proven first, so that nobody learns what paths exist.
 func (s *Server) routes() http.Handler {
 	open := http.NewServeMux()
 	open.HandleFunc("GET "+agentapi.PathPing, s.ping)
+	open.HandleFunc("GET "+pathReady, s.ping)
+	open.HandleFunc("POST "+pathConvert, s.convert)
 	closed := http.NewServeMux()
 	for pattern, h := range map[string]handler{
 		"POST " + agentapi.PathResource:        s.create,
@@ -52,10 +57,11 @@ func (s *Server) routes() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w, code: http.StatusOK}
 		started := time.Now()
-		route := agentapi.PathPing
-		if r.URL.Path == agentapi.PathPing {
+		route := r.URL.Path
+		switch route {
+		case agentapi.PathPing, pathReady, pathConvert:
 			open.ServeHTTP(rec, r)
-		} else {
+		default:
 			r = s.authenticated(rec, r)
 			route = "refused"
 			if r != nil {
@@ -70,7 +76,9 @@ func (s *Server) routes() http.Handler {
 }
 
 func (s *Server) ping(w http.ResponseWriter, _ *http.Request) {
-	if !s.ready.Load() {
+	// A server that cannot read the shadows because they have to be converted by it counts as ready: else the
+	// Service would keep the questions from it that it waits for.
+	if !s.ready.Load() && !s.wanted.Load() {
 		s.fail(w, &httpError{http.StatusServiceUnavailable, "not ready: the caches are not filled yet"})
 		return
 	}

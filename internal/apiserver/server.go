@@ -28,7 +28,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 
-	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/apiserver/auth"
 	"github.com/drydock-os/drydock/internal/apiserver/certs"
@@ -56,11 +55,25 @@ type Config struct {
 	Listener net.Listener
 	// MetricsListener serves GET /metrics in the clear. Run closes it. Default: no metrics.
 	MetricsListener net.Listener
+	// CertDir is a directory with the server's certificate as tls.crt and tls.key and its authority as ca.crt, kept
+	// current by somebody else. Default: the server has its own authority, in a Secret.
+	CertDir string
 	// PodName is the pod this replica runs in; it is evicted last from its node. Default: unknown.
 	PodName string
 	// DrainDeadline bounds one drain. Default drain.DefaultDeadline.
 	DrainDeadline time.Duration
 	Log           *slog.Logger // default: discard
+}
+
+// identity is where the server's certificate comes from: *certs.Manager or *certs.Files.
+type identity interface {
+	// Ensure returns nil when there is a certificate.
+	Ensure(context.Context) error
+	// Run keeps it current until ctx ends.
+	Run(context.Context) error
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Authorities returns who signs the certificates, as PEM; nil if unknown.
+	Authorities() []byte
 }
 
 // Server is one replica.
@@ -69,7 +82,7 @@ type Server struct {
 	log      *slog.Logger
 	cluster  *cluster
 	auth     *auth.Authenticator
-	certs    *certs.Manager
+	identity identity
 	drainer  *drain.Drainer
 	sink     events.EventBroadcaster
 	events   events.EventRecorder
@@ -77,6 +90,7 @@ type Server struct {
 	metrics  *metrics
 	releases releaseQueue
 	ready    atomic.Bool
+	wanted   atomic.Bool     // shadows cannot be read before they were converted by us
 	stopping context.Context // ends when the server begins to shut down; set by Run before serving
 }
 
@@ -100,11 +114,15 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.certs, err = certs.New(certs.Config{
-		Secrets: kube.CoreV1().Secrets(cfg.Namespace), Namespace: cfg.Namespace, Log: cfg.Log,
-	})
-	if err != nil {
-		return nil, err
+	if cfg.CertDir != "" {
+		s.identity = certs.NewFiles(cfg.CertDir, cfg.Log)
+	} else {
+		s.identity, err = certs.New(certs.Config{
+			Secrets: kube.CoreV1().Secrets(cfg.Namespace), Namespace: cfg.Namespace, Log: cfg.Log,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	own := types.NamespacedName{}
 	if cfg.PodName != "" {
@@ -127,7 +145,8 @@ func (s *Server) Run(ctx context.Context) error {
 		defer s.cfg.MetricsListener.Close()
 	}
 	s.stopping = ctx
-	if err := s.start(ctx); err != nil {
+	// Certificates first: objects of v1 cannot be read before they can be converted here.
+	if err := s.waitFor(ctx, "certificates", s.identity.Ensure); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -139,13 +158,15 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("starting to record events: %w", err)
 	}
 	defer s.sink.Shutdown()
-	if err := s.cluster.onShadowChange(ctx, s.hub.notify, s.orphaned); err != nil {
+	g.Go(func() error { return s.identity.Run(ctx) })
+	g.Go(func() error { return s.keepTrusted(ctx) })
+	g.Go(func() error {
+		err := s.follow(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
-	}
-	g.Go(func() error { return s.cluster.cache.Start(ctx) })
-	g.Go(func() error { return s.certs.Run(ctx) })
-	g.Go(func() error { return s.awaitCaches(ctx) })
-	g.Go(func() error { return s.release(ctx) })
+	})
 	agents := s.httpServer()
 	g.Go(func() error {
 		return serve(ctx, agents, func() error { return agents.ServeTLS(s.cfg.Listener, "", "") })
@@ -166,7 +187,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) httpServer() *http.Server {
 	return &http.Server{
 		Handler:           s.routes(),
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certs.GetCertificate},
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.identity.GetCertificate},
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
@@ -211,12 +232,24 @@ func (s *Server) awaitCaches(ctx context.Context) error {
 	return nil
 }
 
-// start waits for what serving needs: the Kubernetes API server, the CRD and the certificates.
-func (s *Server) start(ctx context.Context) error {
-	if err := s.waitFor(ctx, "Kubernetes API server and CustomResourceDefinition bottlerocketshadows."+v2.GroupVersion.Group, s.cluster.probe); err != nil {
+// follow waits for the Kubernetes API server and the CRD, and then keeps the caches until ctx ends.
+func (s *Server) follow(ctx context.Context) error {
+	err := s.waitFor(ctx, "Kubernetes API server and CustomResourceDefinition "+definitionName, func(ctx context.Context) error {
+		err := s.cluster.probe(ctx)
+		s.wanted.Store(needsConversion(err))
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	return s.waitFor(ctx, "certificate secrets", s.certs.Ensure)
+	if err := s.cluster.onShadowChange(ctx, s.hub.notify, s.orphaned); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.cluster.cache.Start(ctx) })
+	g.Go(func() error { return s.awaitCaches(ctx) })
+	g.Go(func() error { return s.release(ctx) })
+	return g.Wait()
 }
 
 // waitFor repeats f with growing pauses until it succeeds, at most for startTimeout.

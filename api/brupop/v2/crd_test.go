@@ -48,13 +48,27 @@ func TestIdentityOfTheDefinition(t *testing.T) {
 	if crd.Name != "bottlerocketshadows.brupop.bottlerocket.aws" || crd.Spec.Group != v2.GroupVersion.Group || crd.Spec.Scope != apiextensionsv1.NamespaceScoped {
 		t.Errorf("name %q, group %q, scope %q", crd.Name, crd.Spec.Group, crd.Spec.Scope)
 	}
-	if n := len(crd.Spec.Versions); n != 1 {
-		t.Fatalf("%d versions, want v2 alone", n)
+	if n := len(crd.Spec.Versions); n != 2 {
+		t.Fatalf("%d versions, want v1 and v2", n)
 	}
-	v := crd.Spec.Versions[0]
-	if v.Name != "v2" || !v.Served || !v.Storage || v.Subresources == nil || v.Subresources.Status == nil {
-		t.Errorf("version %q served %v stored %v with subresources %v", v.Name, v.Served, v.Storage, v.Subresources)
+	for _, name := range []string{"v1", "v2"} {
+		v := version(t, name)
+		if !v.Served || v.Storage != (name == "v2") || v.Subresources == nil || v.Subresources.Status == nil {
+			t.Errorf("version %q served %v stored %v with subresources %v", v.Name, v.Served, v.Storage, v.Subresources)
+		}
 	}
+}
+
+// version returns one version of the definition.
+func version(t *testing.T, name string) apiextensionsv1.CustomResourceDefinitionVersion {
+	t.Helper()
+	for _, v := range definition(t).Spec.Versions {
+		if v.Name == name {
+			return v
+		}
+	}
+	t.Fatalf("the definition has no version %s", name)
+	return apiextensionsv1.CustomResourceDefinitionVersion{}
 }
 
 func TestColumnsOfTheDefinition(t *testing.T) {
@@ -65,8 +79,11 @@ func TestColumnsOfTheDefinition(t *testing.T) {
 		{Name: "Target Version", Type: "string", JSONPath: ".spec.version"},
 		{Name: "Crash Count", Type: "string", JSONPath: ".status.crash_count"},
 	}
-	if diff := cmp.Diff(want, definition(t).Spec.Versions[0].AdditionalPrinterColumns); diff != "" {
+	if diff := cmp.Diff(want, version(t, "v2").AdditionalPrinterColumns); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want[:4], version(t, "v1").AdditionalPrinterColumns); diff != "" {
+		t.Errorf("columns of v1 (-want +got):\n%s", diff)
 	}
 }
 
@@ -101,7 +118,7 @@ func fieldsOf(t *testing.T, schema apiextensionsv1.JSONSchemaProps) map[string]f
 }
 
 func TestFieldsOfTheDefinition(t *testing.T) {
-	root := definition(t).Spec.Versions[0].Schema.OpenAPIV3Schema
+	root := version(t, "v2").Schema.OpenAPIV3Schema
 	spec, status := root.Properties["spec"], root.Properties["status"]
 	if root.Title != "BottlerocketShadow" || root.Type != "object" || spec.Nullable || !status.Nullable {
 		t.Errorf("title %q, type %q, spec nullable %v, status nullable %v", root.Title, root.Type, spec.Nullable, status.Nullable)
@@ -119,20 +136,38 @@ func TestFieldsOfTheDefinition(t *testing.T) {
 	text := field{Type: "string", Minimum: -1}
 	nullText := field{Type: "string", Nullable: true, Minimum: -1}
 	state := field{Type: "string", Enum: states, Minimum: -1}
-	version := field{Type: "string", Pattern: versionPattern, Minimum: -1}
+	semver := field{Type: "string", Pattern: versionPattern, Minimum: -1}
 	nullVersion := field{Type: "string", Pattern: versionPattern, Nullable: true, Minimum: -1}
 	wantSpec := map[string]field{"state": state, "state_transition_timestamp": nullText, "version": nullVersion}
 	if diff := cmp.Diff(wantSpec, fieldsOf(t, spec)); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
 	}
 	wantStatus := map[string]field{
-		"current_version": version, "target_version": version, "current_state": state,
+		"current_version": semver, "target_version": semver, "current_state": state,
 		"crash_count":                        {Type: "integer", Format: "uint32"},
 		"state_transition_failure_timestamp": nullText,
 		"message":                            text, "last_error": text, "slot": text, "boot_id": text, // additions
 	}
 	if diff := cmp.Diff(wantStatus, fieldsOf(t, status)); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+func TestFieldsOfV1(t *testing.T) {
+	root := version(t, "v1").Schema.OpenAPIV3Schema
+	spec, status := root.Properties["spec"], root.Properties["status"]
+	state := field{Type: "string", Enum: []string{"Idle", "StagedUpdate", "PerformedUpdate", "RebootedIntoUpdate", "MonitoringUpdate"}, Minimum: -1}
+	semver := field{Type: "string", Pattern: versionPattern, Minimum: -1}
+	wantSpec := map[string]field{
+		"state": state, "state_transition_timestamp": {Type: "string", Nullable: true, Minimum: -1},
+		"version": {Type: "string", Pattern: versionPattern, Nullable: true, Minimum: -1},
+	}
+	if diff := cmp.Diff(wantSpec, fieldsOf(t, spec)); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+	wantStatus := map[string]field{"current_version": semver, "target_version": semver, "current_state": state}
+	if diff := cmp.Diff(wantStatus, fieldsOf(t, status)); diff != "" || !status.Nullable {
+		t.Errorf("status, nullable %v (-want +got):\n%s", status.Nullable, diff)
 	}
 }
 

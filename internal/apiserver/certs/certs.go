@@ -60,6 +60,8 @@ type Manager struct {
 	cfg   Config
 	names []string
 	leaf  atomic.Pointer[tls.Certificate]
+	// trusted is the bundle of all authorities, as PEM.
+	trusted atomic.Pointer[[]byte]
 }
 
 // New checks cfg. Call Ensure before serving.
@@ -86,6 +88,14 @@ func (m *Manager) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	return leaf, nil
 }
 
+// Authorities returns the authorities that sign our certificates now or soon, as PEM. All replicas return the same.
+func (m *Manager) Authorities() []byte {
+	if b := m.trusted.Load(); b != nil {
+		return *b
+	}
+	return nil
+}
+
 // Ensure makes sure that there is a CA, that the agents can see it, and that this replica has a certificate
 // of it which is not due for renewal. Errors: ErrBrokenSecret, or those of the Kubernetes API.
 func (m *Manager) Ensure(ctx context.Context) error {
@@ -97,6 +107,8 @@ func (m *Manager) Ensure(ctx context.Context) error {
 	if err := m.publish(ctx, ca); err != nil {
 		return err
 	}
+	bundle := encodeBundle(ca.bundle)
+	m.trusted.Store(&bundle)
 	now := m.cfg.Now()
 	if leaf := m.leaf.Load(); leaf != nil && now.Before(renewAt(leaf)) && leaf.Leaf.CheckSignatureFrom(ca.cert) == nil {
 		return nil
