@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -192,4 +193,33 @@ func grep(text, prefix string) string {
 		}
 	}
 	return strings.Join(lines, "")
+}
+
+// TestD40D43D55AQuietFleetCostsNothing looks at nodes that are up to date, recovering and pausing: nothing is
+// written, told or logged a second time, and only the end of the pause asks for a further look.
+func TestD40D43D55AQuietFleetCostsNothing(t *testing.T) {
+	upToDate, failed, pausing := shadow("a"), shadow("b"), shadow("c")
+	upToDate.Status.CurrentVersion = "1.21.0"
+	failed.Spec.State, failed.Status.CurrentState = v2.StagedAndPerformedUpdate, v2.ErrorReset
+	since := "2026-03-01T11:59:00Z"
+	pausing.Status.CrashCount, pausing.Status.StateTransitionFailureTimestamp = 3, &since
+	f := newFixture(t, 1, node("a"), node("b"), node("c"), upToDate, failed, pausing)
+	writes := 0
+	f.onPatch = func(_ string, write func() error) error { writes++; return write() }
+	var log strings.Builder
+	f.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	f.reconcile()
+	if writes != 1 || log.Len() == 0 {
+		t.Fatalf("%d writes and log %q, want the failed attempt to be called off", writes, log.String())
+	}
+	f.drainEvents()
+	log.Reset()
+	for range 100 {
+		if d := f.reconcile(); d != 8*time.Minute {
+			t.Fatalf("looks again after %v, want when the pause is over", d)
+		}
+	}
+	if told := f.drainEvents(); writes != 1 || len(told) > 0 || log.Len() > 0 {
+		t.Errorf("after 100 further looks: %d writes, events %q, log %q", writes, told, log.String())
+	}
 }

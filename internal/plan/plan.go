@@ -262,9 +262,10 @@ func (d *Decision) start(candidates []candidate, s Snapshot, now time.Time) {
 		}
 		d.Waiting = append(d.Waiting, w)
 	}
+	taken := d.taken()
 	for i := range d.Waiting {
 		if d.Waiting[i].Reason == NoSlot {
-			d.Waiting[i].Detail = d.taken()
+			d.Waiting[i].Detail = taken
 		}
 	}
 }
