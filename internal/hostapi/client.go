@@ -69,6 +69,14 @@ func (c *Client) UpdateStatus(ctx context.Context) (UpdateStatus, error) {
 	return s, err
 }
 
+// ProgressStatus is UpdateStatus for watching: while a command runs, a server that knows how answers with the status
+// before it and with Progress; others answer ErrBusy.
+func (c *Client) ProgressStatus(ctx context.Context) (UpdateStatus, error) {
+	var s UpdateStatus
+	err := c.call(ctx, http.MethodGet, PathUpdateStatus, url.Values{ProgressParam: {"true"}}, requestTimeout, &s)
+	return s, err
+}
+
 // WaitUpdateStatus returns the update status as soon as no command runs. Give ctx a deadline: it is the only bound.
 // A server that does not know how to wait is asked again, at first after 50 ms, later once per second.
 func (c *Client) WaitUpdateStatus(ctx context.Context) (UpdateStatus, error) {

@@ -44,6 +44,10 @@ const (
 	// VersionParam of PathUnblockUpdate names a version, without v.
 	VersionParam = "version"
 
+	// ProgressParam is an additive query parameter of GET /updates/status. With true, a status is given while an update
+	// command runs too: the one before that command, with the field progress.
+	ProgressParam = "progress"
+
 	// MaxWait bounds WaitParam; a longer duration counts as this one.
 	MaxWait = 10 * time.Minute
 )
@@ -137,6 +141,14 @@ type BootCheck struct {
 	Error  string `json:"error,omitempty"` // why it did not pass, one line
 }
 
+// Progress says how far the running update command has come.
+type Progress struct {
+	Command Command `json:"command"`
+	Target  string  `json:"target"` // what is downloaded now; "" before the first
+	Bytes   int64   `json:"bytes"`  // of the target, as downloaded
+	Total   int64   `json:"total"`  // length of the target; 0 before the first
+}
+
 // UpdateStatus is the reply of GET /updates/status. All keys up to most_recent_command are always present; the ones
 // after it are additions, left out while there is nothing to say.
 type UpdateStatus struct {
@@ -149,4 +161,5 @@ type UpdateStatus struct {
 
 	BlockedUpdates []BlockedUpdate `json:"blocked_updates,omitempty"`
 	Boot           *Boot           `json:"boot,omitempty"`
+	Progress       *Progress       `json:"progress,omitempty"` // only when asked for, see ProgressParam
 }

@@ -19,6 +19,7 @@ type Host struct {
 	Running     *semver.Version
 	Seed        uint32
 	IgnoreWaves bool
+	LegacyWaves bool            // take the turn that the original client would take
 	Lock        *semver.Version // only this version will do, newer or older; nil: the newest
 }
 
@@ -40,7 +41,7 @@ func (m *Manifest) Applicable(h Host, now time.Time) []Update {
 	var list []Update
 	for _, u := range m.Updates {
 		if u.Variant == h.Variant && u.Arch == h.Arch && !u.Version.GreaterThan(u.MaxVersion) &&
-			(h.IgnoreWaves || u.Waves.Ready(h.Seed, now)) {
+			(h.IgnoreWaves || !now.Before(h.turn(u.Waves))) {
 			list = append(list, u)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,9 @@ type Config struct {
 type Engine struct {
 	cfg  Config
 	jobs chan job // holds at most the one command that has the lock
+
+	progress progress
+	rate     atomic.Int64 // bytes per second of downloads, as the settings said last; 0: no limit
 
 	mu      sync.RWMutex
 	done    chan struct{} // closed when the running command ends; nil: none runs
@@ -189,6 +193,7 @@ func (e *Engine) running() hostapi.Image {
 func (e *Engine) execute(ctx context.Context, j job) {
 	began := time.Now()
 	e.cfg.Log.Info("update command started", "command", string(j.command))
+	e.progress.start(j.command)
 	found, err := e.do(ctx, j.command, j.status)
 	Advance(j.command, j.status, err == nil, found)
 	result := &hostapi.CommandResult{
@@ -210,6 +215,7 @@ func (e *Engine) execute(ctx context.Context, j job) {
 		e.cfg.Log.Error("update lock not released", "error", err)
 	}
 	e.done = nil
+	e.progress.end()
 	e.mu.Unlock()
 	close(j.done)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 
@@ -175,24 +176,33 @@ func (e *Engine) writePart(ctx context.Context, d gpt.Disk, p gpt.Partition, fro
 		Part: src.part.String(), UUID: p.UUID.String(),
 		Target: src.target.Name, TargetSHA256: hex.EncodeToString(src.target.SHA256[:]),
 	}
-	r, _, err := from.Open(ctx, src.target.Name)
+	ctx, cancel := context.WithCancel(ctx)
+	r, info, err := from.Open(ctx, src.target.Name)
 	if err != nil {
+		cancel()
 		return part, fmt.Errorf("downloading %w", err)
 	}
 	defer r.Close()
-	frame := lz4.NewReader(r)
+	e.progress.target(src.target.Name, info.Length)
+	signed := readAhead(&paced{Reader: r, ctx: ctx, rate: e.rate.Load(), passed: e.progress.add})
+	defer signed.Close()
+	frame := lz4.NewReader(signed)
 	if err := frame.Apply(lz4.ConcurrencyOption(1)); err != nil { // more would only buy memory
+		cancel()
 		return part, fmt.Errorf("decompressing %s: %w", src.target.Name, err)
 	}
+	plain := readAhead(frame)
+	defer plain.Close()
+	defer cancel() // first of all, so that whoever waits for the network stops
 	digest := sha256.New()
-	w := &partitionWriter{disk: d, part: p}
-	_, unpackErr := io.Copy(io.MultiWriter(w, digest), frame)
+	w := &partitionWriter{disk: d, part: p, started: e.cfg.Disk.StartWriting}
+	unpackErr := w.fill(plain, digest)
 	if w.err != nil {
 		return part, fmt.Errorf("writing %s: %w", src.target.Name, w.err)
 	}
 	// The digest covers the whole target and speaks at its end, beyond what the decompressor reads. It also has the
 	// first word when decompression failed: then most likely the bytes are not those that were signed.
-	if _, err := io.Copy(io.Discard, r); err != nil {
+	if _, err := io.Copy(io.Discard, signed); err != nil {
 		return part, fmt.Errorf("downloading %w", err)
 	}
 	if unpackErr != nil {
@@ -211,6 +221,44 @@ type partitionWriter struct {
 	part gpt.Partition
 	n    int64
 	err  error // of writing, as opposed to reading what is to be written
+
+	started func(offset, length int64) // has the system begin with writing; nil: not needed
+	begun   int64                      // up to where that was done
+}
+
+// startEvery is after how many bytes the system is asked to begin with writing, so that the final sync finds little
+// left to do.
+const startEvery = 16 << 20
+
+// fill writes everything that comes, while its digest is taken.
+func (w *partitionWriter) fill(from *ahead, digest hash.Hash) error {
+	todo, did := make(chan []byte), make(chan struct{})
+	defer close(todo)
+	go func() {
+		for p := range todo {
+			digest.Write(p)
+			did <- struct{}{}
+		}
+	}()
+	for {
+		p, err := from.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		todo <- p
+		_, err = w.Write(p)
+		<-did
+		if err != nil {
+			return err
+		}
+		if w.started != nil && w.n-w.begun >= startEvery {
+			w.started(w.part.Offset()+w.begun, w.n-w.begun)
+			w.begun = w.n
+		}
+	}
 }
 
 func (w *partitionWriter) Write(p []byte) (int, error) {

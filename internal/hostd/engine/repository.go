@@ -35,6 +35,7 @@ func (e *Engine) consult(ctx context.Context, change ...func(*manifest.Host)) (*
 	if err != nil {
 		return nil, err
 	}
+	e.rate.Store(s.rate)
 	id := e.cfg.System
 	http, done := e.cfg.HTTP, func() {}
 	if http == nil {
@@ -55,7 +56,7 @@ func (e *Engine) consult(ctx context.Context, change ...func(*manifest.Host)) (*
 	}
 	o := &offered{client: client, close: done, host: manifest.Host{
 		Variant: id.Release.Variant, Arch: id.Arch, Running: id.Version,
-		Seed: s.seed, IgnoreWaves: s.ignoreWaves, Lock: s.lock,
+		Seed: s.seed, IgnoreWaves: s.ignoreWaves, Lock: s.lock, LegacyWaves: s.legacyWaves,
 	}}
 	for _, f := range change {
 		f(&o.host)

@@ -21,12 +21,17 @@ import (
 
 const maxSettings = 64 << 10
 
+// minRateLimit in bytes per second; below it a download would be taken for stalled.
+const minRateLimit = 64 << 10
+
 // settings are what /etc/updog.toml says.
 type settings struct {
 	metadataURL, targetsURL string
 	seed                    uint32
 	lock                    *semver.Version // nil: the newest
 	ignoreWaves             bool
+	legacyWaves             bool  // take the turn that the original client would take
+	rate                    int64 // bytes per second; 0: no limit
 	proxy                   func(*http.Request) (*url.URL, error)
 }
 
@@ -56,6 +61,8 @@ func parseSettings(data []byte) (*settings, error) {
 		IgnoreWaves bool     `toml:"ignore_waves"`
 		HTTPSProxy  string   `toml:"https_proxy"`
 		NoProxy     []string `toml:"no_proxy"`
+		LegacyWaves bool     `toml:"legacy_waves"`                // an addition
+		Rate        int64    `toml:"rate_limit_bytes_per_second"` // an addition
 	}{VersionLock: "latest"}
 	if err := toml.Unmarshal(data, &file); err != nil {
 		return nil, err
@@ -66,6 +73,10 @@ func parseSettings(data []byte) (*settings, error) {
 	s := &settings{
 		metadataURL: file.MetadataURL, targetsURL: file.TargetsURL,
 		seed: file.Seed, ignoreWaves: file.IgnoreWaves, proxy: http.ProxyFromEnvironment,
+	}
+	s.legacyWaves, s.rate = file.LegacyWaves, file.Rate
+	if s.rate != 0 && s.rate < minRateLimit {
+		return nil, fmt.Errorf("rate_limit_bytes_per_second %d: want 0 (no limit) or at least %d", s.rate, minRateLimit)
 	}
 	var err error
 	if s.lock, err = manifest.ParseLock(file.VersionLock); err != nil {

@@ -59,7 +59,10 @@ type noUpdates struct{}
 
 func (noUpdates) Start(hostapi.Command) error            { return engine.ErrBusy }
 func (noUpdates) Status() (*hostapi.UpdateStatus, error) { return nil, engine.ErrNoStatus }
-func (noUpdates) Unblock(string) error                   { return engine.ErrNotBlocked }
+func (noUpdates) ProgressStatus() (*hostapi.UpdateStatus, error) {
+	return nil, engine.ErrNoStatus
+}
+func (noUpdates) Unblock(string) error { return engine.ErrNotBlocked }
 func (noUpdates) WaitStatus(context.Context) (*hostapi.UpdateStatus, error) {
 	return nil, engine.ErrNoStatus
 }

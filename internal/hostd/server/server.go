@@ -30,6 +30,7 @@ type Updates interface {
 	Start(hostapi.Command) error
 	Status() (*hostapi.UpdateStatus, error)
 	WaitStatus(context.Context) (*hostapi.UpdateStatus, error)
+	ProgressStatus() (*hostapi.UpdateStatus, error)
 	Unblock(version string) error
 }
 
@@ -171,6 +172,11 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // status answers now, or, with the wait parameter, when no command runs.
 func (s *server) status(r *http.Request) (any, error) {
+	if watch, err := flag(r, hostapi.ProgressParam); err != nil {
+		return nil, err
+	} else if watch {
+		return locked(s.cfg.Updates.ProgressStatus())
+	}
 	values, given := r.URL.Query()[hostapi.WaitParam]
 	if !given {
 		return locked(s.cfg.Updates.Status())

@@ -47,6 +47,17 @@ func (d *Disk) with(write bool, f func(*gpt.File, *slot.Table) error) (err error
 	return f(file, table)
 }
 
+// StartWriting has the system begin to write bytes that are still in its cache, and does not wait. It promises nothing:
+// only a sync does.
+func (d *Disk) StartWriting(offset, length int64) {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_ = unix.SyncFileRange(int(f.Fd()), offset, length, unix.SYNC_FILE_RANGE_WRITE)
+}
+
 // Forget drops cached bytes of the disk, so that reading them again asks the device. What was not synced before is
 // kept. It is a best effort: where the kernel does not do it, reading back proves less, but nothing breaks.
 func (d *Disk) Forget(offset, length int64) {

@@ -258,6 +258,9 @@ func (h *Host) Status() (*hostapi.UpdateStatus, error) {
 	return &s, nil
 }
 
+// ProgressStatus implements server.Updates. Progress is not shown.
+func (h *Host) ProgressStatus() (*hostapi.UpdateStatus, error) { return h.Status() }
+
 // Unblock implements server.Updates. Nothing is ever blocked.
 func (h *Host) Unblock(string) error { return engine.ErrNotBlocked }
 
