@@ -77,6 +77,7 @@ type Agent struct {
 	pending   *agentapi.Status // a status that could not be written yet
 	tidy      bool             // the node carries no cordon of ours, as far as we know
 	nextCheck time.Time
+	lastCheck time.Time // the last look for updates that succeeded
 	backoff   agentapi.Backoff
 	troubled  bool // the last round failed; logged once
 }

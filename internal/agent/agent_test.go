@@ -459,3 +459,36 @@ func TestDecide(t *testing.T) {
 		}
 	}
 }
+
+// D36: a host that cannot reach its repository says so, since when and until when it could; and a host that can
+// writes nothing, however often it looks.
+func TestD36FailingChecksShow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.offered = ""
+		puts := 0
+		w.before = func(call string, _ int) {
+			if strings.HasPrefix(call, "put ") {
+				puts++
+			}
+			if puts > 0 && time.Now().Hour() >= 3 { // the worlds of synctest begin at midnight
+				w.mu.Lock()
+				w.broken[hostapi.CommandRefresh] = "no route to the repository"
+				w.mu.Unlock()
+			}
+		}
+		w.live(t, 5*time.Hour)
+		got := w.now().UpdateCheck
+		since, err := time.Parse(time.RFC3339, got.FailingSince)
+		if err != nil || since.Hour() != 3 || !strings.Contains(got.Error, "no route to the repository") {
+			t.Errorf("failing: %+v, %v", got, err)
+		}
+		last, err := time.Parse(time.RFC3339, got.LastSuccess)
+		if err != nil || !last.Before(since) || since.Sub(last) > 10*time.Minute {
+			t.Errorf("last success: %+v, %v", got, err)
+		}
+		if puts > 3 {
+			t.Errorf("%d writes for one change", puts)
+		}
+	})
+}

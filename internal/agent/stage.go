@@ -29,7 +29,7 @@ func (a *Agent) check(ctx context.Context, status agentapi.Status) (time.Duratio
 	if wait := time.Until(a.nextCheck); wait > 0 {
 		return wait, nil
 	}
-	target, os, err := a.look(ctx)
+	target, held, os, err := a.look(ctx)
 	if ctx.Err() != nil {
 		return 0, nil // something more important came; look again later
 	}
@@ -37,9 +37,11 @@ func (a *Agent) check(ctx context.Context, status agentapi.Status) (time.Duratio
 	if err != nil {
 		a.log.Warn("looking for updates failed", "error", err)
 		status.Message = "update check failed: " + err.Error()
+		status.UpdateCheck = a.failing(status.UpdateCheck, err)
 	} else {
+		a.lastCheck = time.Now()
 		status = a.facts(status, os)
-		status.TargetVersion, status.Message = target, ""
+		status.TargetVersion, status.Message, status.UpdateCheck = target, held, agentapi.Check{}
 		if target != os.VersionID {
 			status.Message = target + " is available"
 		}
@@ -47,13 +49,26 @@ func (a *Agent) check(ctx context.Context, status agentapi.Status) (time.Duratio
 	return 0, a.put(ctx, status)
 }
 
-// look asks the host for the version it would update to, the running one if there is none.
-func (a *Agent) look(ctx context.Context) (string, hostapi.OS, error) {
+// failing describes a look that failed. While looks succeed nothing is written, so the time of the last one comes
+// with the first that does not.
+func (a *Agent) failing(before agentapi.Check, err error) agentapi.Check {
+	c := agentapi.Check{Error: clip(err.Error()), FailingSince: before.FailingSince, LastSuccess: before.LastSuccess}
+	if c.FailingSince == "" {
+		c.FailingSince = time.Now().UTC().Format(time.RFC3339)
+	}
+	if !a.lastCheck.IsZero() {
+		c.LastSuccess = a.lastCheck.UTC().Format(time.RFC3339)
+	}
+	return c
+}
+
+// look asks the host for the version it would update to, the running one if there is none; held says why a newer
+// one that it knows is not chosen.
+func (a *Agent) look(ctx context.Context) (target, held string, os hostapi.OS, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	os, err := a.os(ctx)
-	if err != nil {
-		return "", os, err
+	if os, err = a.os(ctx); err != nil {
+		return "", "", os, err
 	}
 	var status hostapi.UpdateStatus
 	for range maxSteps { // as often as somebody else's command is under way
@@ -63,12 +78,15 @@ func (a *Agent) look(ctx context.Context) (string, hostapi.OS, error) {
 		}
 	}
 	if err != nil {
-		return "", os, err
+		return "", "", os, err
 	}
-	if status.ChosenUpdate == nil {
-		return os.VersionID, os, nil
+	if status.ChosenUpdate != nil {
+		return status.ChosenUpdate.Version, "", os, nil
 	}
-	return status.ChosenUpdate.Version, os, nil
+	if len(status.AvailableUpdates) > 0 && status.AvailableUpdates[0] != os.VersionID {
+		held = status.AvailableUpdates[0] + " is there, but held back by its wave or by the version lock of the host"
+	}
+	return os.VersionID, held, os, nil
 }
 
 // stage returns when the host boots the wanted version next. It begins with what the host has already: a

@@ -61,6 +61,16 @@ type Status struct {
 	// BootID is the boot id of the running system; in state StagedAndPerformedUpdate the one under which
 	// the update was staged. Additive.
 	BootID string `json:"boot_id,omitempty"`
+	// UpdateCheck is set while the host cannot look for updates. Additive.
+	UpdateCheck Check `json:"update_check,omitzero"`
+}
+
+// Check says why the host cannot look for updates; it is zero when it can. Times are in RFC 3339.
+type Check struct {
+	Error        string `json:"error,omitempty"`
+	FailingSince string `json:"failing_since,omitempty"`
+	// LastSuccess is "" if unknown.
+	LastSuccess string `json:"last_success,omitempty"`
 }
 
 // Equal reports whether two statuses are the same, value for value.

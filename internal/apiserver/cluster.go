@@ -38,6 +38,7 @@ type cluster struct {
 	client    client.Client // writes, and reads past the cache
 	cache     cache.Cache
 	nodes     *nodes.Nodes
+	written   written
 }
 
 func newCluster(cfg *rest.Config, namespace string) (*cluster, error) {
@@ -219,10 +220,17 @@ var errForeignShadow = errors.New("the shadow belongs to an earlier node of the 
 // putStatus writes the status and returns the object's revision after that. Nothing is compared with the
 // cache first: the cache may be behind, and a patch that changes nothing is no write for Kubernetes anyway.
 func (c *cluster) putStatus(ctx context.Context, node string, s agentapi.Status) (uint64, error) {
+	patch := statusPatch(s)
+	patch["conditions"] = conditionsOf(c.conditions(ctx, node), s)
+	return c.patchStatus(ctx, node, patch)
+}
+
+// patchStatus merges fields into the status.
+func (c *cluster) patchStatus(ctx context.Context, node string, status map[string]any) (uint64, error) {
 	body, err := json.Marshal(map[string]any{
 		"apiVersion": v2.GroupVersion.String(),
 		"kind":       "BottlerocketShadow",
-		"status":     statusPatch(s),
+		"status":     status,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("encoding status: %w", err)
@@ -231,6 +239,7 @@ func (c *cluster) putStatus(ctx context.Context, node string, s agentapi.Status)
 	if err := c.client.Status().Patch(ctx, o, client.RawPatch(types.MergePatchType, body)); err != nil {
 		return 0, fmt.Errorf("writing status of node %s: %w", node, err)
 	}
+	c.written.note(o)
 	return revision(o.ResourceVersion), nil
 }
 
@@ -250,6 +259,20 @@ func statusPatch(s agentapi.Status) map[string]any {
 			p[key] = value
 		}
 	}
+	p["update_check"] = nil
+	if check := s.UpdateCheck; check != (agentapi.Check{}) {
+		fields := map[string]any{"error": check.Error, "failing_since": nil, "last_success": nil}
+		if check.FailingSince != "" {
+			fields["failing_since"] = check.FailingSince
+		}
+		if check.LastSuccess != "" {
+			fields["last_success"] = check.LastSuccess
+		}
+		p["update_check"] = fields
+	}
+	if s.CurrentState != agentapi.StagedAndPerformedUpdate { // the state in which a node is drained
+		p["drain"] = nil
+	}
 	return p
 }
 
@@ -262,7 +285,12 @@ func wireSpec(s v2.BottlerocketShadowSpec) *agentapi.Spec {
 }
 
 func wireStatus(s v2.BottlerocketShadowStatus) *agentapi.Status {
+	var check agentapi.Check
+	if c := s.UpdateCheck; c != nil {
+		check = agentapi.Check{Error: c.Error, FailingSince: c.FailingSince, LastSuccess: c.LastSuccess}
+	}
 	return &agentapi.Status{
+		UpdateCheck:                     check,
 		CurrentVersion:                  string(s.CurrentVersion),
 		TargetVersion:                   string(s.TargetVersion),
 		CurrentState:                    agentapi.State(s.CurrentState),

@@ -120,12 +120,14 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 	s.metrics.draining.Inc()
 	defer s.metrics.draining.Dec()
 	var progress drain.Progress
+	teller := s.tellProgress(ctx, id.NodeName)
 	err = s.drainer.Drain(ctx, id.NodeName, drain.Observer{
 		Blocked: func(b drain.Blocked) {
 			s.note(node, corev1.EventTypeWarning, "DrainBlocked", "Drain", "waiting for "+b.String())
 		},
-		Progress: func(p drain.Progress) { progress = p },
+		Progress: func(p drain.Progress) { progress = p; teller.tell(p) },
 	})
+	teller.stop()
 	took := time.Since(started).Round(time.Millisecond)
 	if err == nil {
 		s.metrics.drains.WithLabelValues("done").Inc()

@@ -35,6 +35,7 @@ func newReleaseQueue() releaseQueue {
 
 // orphaned takes note that a shadow is gone.
 func (s *Server) orphaned(shadow string) {
+	s.cluster.written.forget(shadow)
 	if node, ok := strings.CutPrefix(shadow, v2.ShadowName("")); ok {
 		s.releases.Add(node)
 	}

@@ -73,7 +73,53 @@ type BottlerocketShadowStatus struct {
 	// BootID is the kernel's boot id of the running system. Additive.
 	// +optional
 	BootID string `json:"boot_id,omitempty"`
+	// Conditions say in a form for tools how the node is: Updated, UpdateCheck and Draining. Additive.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Drain is how far a drain is; absent when there is none, or when it was over in seconds. Additive.
+	// +optional
+	Drain *DrainProgress `json:"drain,omitempty"`
+	// UpdateCheck is set while the host cannot look for updates. Additive.
+	// +optional
+	UpdateCheck *FailingCheck `json:"update_check,omitempty"`
 }
+
+// DrainProgress is how far a node's drain is.
+type DrainProgress struct {
+	// PodsLeft is how many pods must still leave the node.
+	// +kubebuilder:validation:Minimum=0
+	PodsLeft int32 `json:"pods_left"`
+	// BlockingPod is a pod whose eviction keeps being refused, as namespace/name.
+	// +optional
+	BlockingPod string `json:"blocking_pod,omitempty"`
+	// BlockingPDB is the PodDisruptionBudget that refuses it, in the pod's namespace; absent if it is something else.
+	// +optional
+	BlockingPDB string `json:"blocking_pdb,omitempty"`
+}
+
+// FailingCheck says why the host cannot look for updates.
+type FailingCheck struct {
+	// Error is why the last look failed.
+	Error string `json:"error"`
+	// FailingSince is when the first look in a row failed, in RFC 3339.
+	// +optional
+	FailingSince string `json:"failing_since,omitempty"`
+	// LastSuccess is when a look last succeeded, in RFC 3339; absent if unknown.
+	// +optional
+	LastSuccess string `json:"last_success,omitempty"`
+}
+
+// Types of the conditions.
+const (
+	// ConditionUpdated is True when the node runs the newest version that its host is offered.
+	ConditionUpdated = "Updated"
+	// ConditionUpdateCheck is False when the host cannot look for updates.
+	ConditionUpdateCheck = "UpdateCheck"
+	// ConditionDraining is True while a drain of the node takes more than a moment.
+	ConditionDraining = "Draining"
+)
 
 // BottlerocketShadow is the update state of one node, named "brs-" and the node's name.
 //
