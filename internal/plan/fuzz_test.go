@@ -31,13 +31,20 @@ func FuzzNext(f *testing.F) {
 	f.Add("Idle", "", "", "Idle", "1.20.0", "1.21.0", uint32(0), "")
 	f.Add("StagedAndPerformedUpdate", "2026-01-01T00:00:00Z", "1.21.0", "ErrorReset", "", "x", uint32(64), "9999-12-31T23:59:59Z")
 	f.Fuzz(func(t *testing.T, state, since, version, current, running, target string, crashes uint32, failed string) {
-		d := Next(one(Spec{State(state), since, version}, &Status{running, target, State(current), crashes, failed, ""}), now)
+		s := one(Spec{State(state), since, version}, &Status{running, target, State(current), crashes, failed, ""})
+		s.Timeouts, s.CountUnavailable = limits, true
+		s.Shadows[0].TimedOut = TimedOut{Count: crashes, At: failed, State: State(current)}
+		d := Next(s, now)
 		if len(d.Moves)+len(d.Waiting) != 1 {
 			t.Errorf("the node has %d moves and %d waits, want one of them", len(d.Moves), len(d.Waiting))
 		}
 		for _, m := range d.Moves {
-			if m.To == ErrorReset || m.Spec.State != m.To {
+			if m.To == ErrorReset || m.Spec.State != m.To || m.Detail == "" {
 				t.Errorf("bad move %+v", m)
+			}
+			carryOut(&s, d)
+			if again := Next(s, now); m.Reason != SpecRepaired && m.Reason != StateTimedOut && len(again.Moves) != 0 {
+				t.Errorf("after %+v it wants %+v at once", m, again.Moves)
 			}
 		}
 	})

@@ -167,8 +167,8 @@ type Decision struct {
 	NextWake time.Time
 }
 
-// Next decides. Carrying out the moves and asking again at the same time yields no further move, except
-// after a SpecRepaired, which gives a slot back.
+// Next decides. Carrying out the moves and asking again at the same time yields no further move, except after
+// a SpecRepaired or StateTimedOut, which may give a slot back.
 func Next(s Snapshot, now time.Time) Decision {
 	nodes := make(map[string]*Node, len(s.Nodes))
 	for i := range s.Nodes {

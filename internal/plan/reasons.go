@@ -188,7 +188,7 @@ func describe(s *Shadow, reason MoveReason, version string) string {
 		}
 		return d
 	default:
-		return "spec had the state " + string(s.Spec.State) + ", which only a node may report"
+		return "spec had the state " + quote(string(s.Spec.State)) + ", which nobody may ask for"
 	}
 }
 

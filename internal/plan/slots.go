@@ -85,13 +85,14 @@ func (f *Snapshot) enforce(shadow *Shadow, v verdict, now time.Time) verdict {
 		return v
 	}
 	due, ok := f.deadline(shadow, now)
-	known := shadow.Spec.State.known()
 	switch {
-	case !ok && known:
+	case !ok && shadow.Spec.State.known():
 		return verdict{move: moveTo(shadow, shadow.Spec.State, shadow.Spec.Version, ClockStarted, now)}
 	case ok && (due.IsZero() || now.Before(due)):
 		v.wait.Deadline = due
 		return v
+	case !shadow.Spec.State.known(): // nobody acts on it, so nobody has failed
+		return verdict{move: moveTo(shadow, Idle, shadow.Spec.Version, SpecRepaired, now)}
 	case shadow.Spec.State == Idle:
 		v.wait.Detail = v.wait.Sentence()
 		v.wait.Reason, v.wait.Who = AgentSilent, Administrator
