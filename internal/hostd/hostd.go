@@ -21,6 +21,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/hostd/apply"
 	"github.com/drydock-os/drydock/internal/hostd/engine"
 	"github.com/drydock-os/drydock/internal/hostd/server"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
@@ -122,7 +123,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	defer settingsStore.Close()
-	applies := server.NewApplies(server.AppliesConfig{Now: d.cfg.Now, Log: d.cfg.Log})
+	model := settings.For(settings.ParseVariant(d.system.Release.Variant))
+	applies := server.NewApplies(server.AppliesConfig{
+		Applier: apply.New(apply.Config{Root: d.cfg.Root, Store: settingsStore, Model: model, OS: d.templateOS(), Log: d.cfg.Log}),
+		Now:     d.cfg.Now, Log: d.cfg.Log,
+	})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var parts sync.WaitGroup
@@ -134,8 +139,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopWaiting()
 	api := &http.Server{
 		Handler: server.New(server.Config{
-			OS: d.os(), Updates: d.engine, Reboot: d.reboot, Store: settingsStore, Applies: applies,
-			Model: settings.For(settings.ParseVariant(d.system.Release.Variant)), Log: d.cfg.Log,
+			OS: d.os(), Updates: d.engine, Reboot: d.reboot, Store: settingsStore, Applies: applies, Model: model, Log: d.cfg.Log,
 		}),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          slog.NewLogLogger(d.cfg.Log.Handler(), slog.LevelDebug),
@@ -171,5 +175,13 @@ func (d *Daemon) os() hostapi.OS {
 	return hostapi.OS{
 		Arch: d.system.Arch, BuildID: r.BuildID, PrettyName: r.PrettyName, VariantID: r.Variant, VersionID: r.Version,
 		BootID: d.system.BootID, Slot: d.system.Slot.String(),
+	}
+}
+
+// templateOS is what templates know as os.
+func (d *Daemon) templateOS() map[string]any {
+	o := d.os()
+	return map[string]any{
+		"arch": o.Arch, "build_id": o.BuildID, "pretty_name": o.PrettyName, "variant_id": o.VariantID, "version_id": o.VersionID,
 	}
 }

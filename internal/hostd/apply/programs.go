@@ -41,7 +41,10 @@ func (p Programs) Run(ctx context.Context, command, changed []string) error {
 	if len(command) == 0 || !filepath.IsAbs(command[0]) {
 		return fmt.Errorf("command %q does not start with the path of a program", strings.Join(command, " "))
 	}
-	name := filepath.Join(p.Root, command[0])
+	name, err := filepath.Abs(filepath.Join(p.Root, command[0]))
+	if err != nil {
+		return err
+	}
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) && filepath.Clean(p.Root) != "/" {
 		p.Log.Warn("command left out: this host has no such program", "program", name)
 		return nil
