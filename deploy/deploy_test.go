@@ -212,7 +212,7 @@ func TestPodsOfTheContract(t *testing.T) {
 	}
 }
 
-func TestPodsAreHardened(t *testing.T) {
+func TestD63PodsAreHardened(t *testing.T) {
 	for name, spec := range pods(t) {
 		s := spec.Containers[0].SecurityContext
 		if s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation ||
@@ -319,7 +319,7 @@ func TestTheAgentHasNoKubernetesRights(t *testing.T) {
 	}
 }
 
-func TestTheDefinitionOutlivesTheRelease(t *testing.T) {
+func TestD61TheDefinitionOutlivesTheRelease(t *testing.T) {
 	crd := all[apiextensionsv1.CustomResourceDefinition](t, "CustomResourceDefinition")[0]
 	if crd.Annotations["helm.sh/resource-policy"] != "keep" {
 		t.Error("uninstalling the chart deletes the state of all nodes")

@@ -27,7 +27,7 @@ func TestOwnCertificatesNeedNothing(t *testing.T) {
 	}
 }
 
-func TestCertManagerMakesTheSecretsOfTheContract(t *testing.T) {
+func TestD5CertManagerMakesTheSecretsOfTheContract(t *testing.T) {
 	all := mustRender(t, `{tls: {mode: cert-manager}, namespace: updates}`)
 	for name, secret := range map[string]string{
 		"Certificate/brupop-selfsigned-ca":                "brupop-root-ca-secret",

@@ -128,7 +128,6 @@ func TestValuesOfTheOriginalKeepTheirMeaning(t *testing.T) {
 	}{
 		{agent, []any{"tolerations", 0, "key"}, "dedicated"},
 		{agent, []any{"priorityClassName"}, "agents-first"},
-		{agent, []any{"topologySpreadConstraints"}, nil}, // D59
 		{controller, []any{"tolerations", 0, "key"}, "control"},
 		{controller, []any{"nodeSelector", "pool"}, "control"},
 		{controller, []any{"affinity", "podAffinity", "preferredDuringSchedulingIgnoredDuringExecution", 0, "weight"}, 2.0},
@@ -201,7 +200,7 @@ func TestDefaultsAreThoseOfTheOriginal(t *testing.T) {
 	}
 }
 
-func TestTheOlderWindowIsRendered(t *testing.T) { // D60
+func TestD60TheOlderWindowIsRendered(t *testing.T) {
 	got := env(mustRender(t, `{update_window_start: "22:30:0", update_window_stop: "4:0:0"}`), controller)
 	_, hasExpression := got["SCHEDULER_CRON_EXPRESSION"]
 	if got["UPDATE_WINDOW_START"] != "22:30:0" || got["UPDATE_WINDOW_STOP"] != "4:0:0" || hasExpression {
@@ -213,13 +212,23 @@ func TestTheOlderWindowIsRendered(t *testing.T) { // D60
 	}
 }
 
-func TestPullSecretsInEveryShape(t *testing.T) { // D58
+func TestD58PullSecretsInEveryShape(t *testing.T) {
 	for _, values := range []string{`image_pull_secrets: [{name: a}]`, "image_pull_secrets: |-\n  - name: a\n"} {
 		all := mustRender(t, values)
 		for _, w := range workloads {
 			if got := at(all[w], "spec", "template", "spec", "imagePullSecrets", 0, "name"); got != "a" {
 				t.Errorf("%q: %s pulls with %v", values, w, got)
 			}
+		}
+	}
+}
+
+func TestD59SpreadConstraintsGoToTheApiserver(t *testing.T) {
+	all := mustRender(t, `placement: {apiserver: {topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]}}`)
+	for _, w := range workloads {
+		got := at(all[w], "spec", "template", "spec", "topologySpreadConstraints", 0, "topologyKey")
+		if (got == "zone") != (w == apiserver) {
+			t.Errorf("%s spreads over %v", w, got)
 		}
 	}
 }
