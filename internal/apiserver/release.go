@@ -37,6 +37,7 @@ func newReleaseQueue() releaseQueue {
 func (s *Server) orphaned(shadow string) {
 	s.cluster.written.forget(shadow)
 	if node, ok := strings.CutPrefix(shadow, v2.ShadowName("")); ok {
+		s.limits.forget(node)
 		s.releases.Add(node)
 	}
 }

@@ -104,6 +104,10 @@ func (s *Server) authenticated(w http.ResponseWriter, r *http.Request) *http.Req
 		s.fail(w, err)
 		return nil
 	}
+	if !s.limits.allow(id.NodeName) {
+		s.fail(w, &httpError{http.StatusTooManyRequests, "too many requests of this node"})
+		return nil
+	}
 	return r.WithContext(context.WithValue(r.Context(), identityKey{}, id))
 }
 

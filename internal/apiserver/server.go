@@ -89,6 +89,7 @@ type Server struct {
 	hub      *hub
 	metrics  *metrics
 	releases releaseQueue
+	limits   *limits
 	ready    atomic.Bool
 	wanted   atomic.Bool     // shadows cannot be read before they were converted by us
 	stopping context.Context // ends when the server begins to shut down; set by Run before serving
@@ -102,7 +103,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, hub: newHub(), metrics: newMetrics(), releases: newReleaseQueue()}
+	s := &Server{cfg: cfg, log: cfg.Log, hub: newHub(), metrics: newMetrics(), releases: newReleaseQueue(), limits: newLimits()}
 	var err error
 	if s.cluster, err = newCluster(cfg.REST, cfg.Namespace); err != nil {
 		return nil, err

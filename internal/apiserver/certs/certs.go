@@ -158,7 +158,17 @@ func (m *Manager) authority(ctx context.Context) (*authority, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%w: secret %s/%s: %w", ErrBrokenSecret, m.cfg.Namespace, CASecret, err)
 			}
-			return ca, nil
+			step, err := m.rotate(secret, ca)
+			if err != nil || step == "" {
+				return ca, err
+			}
+			// Update carries the resource version: each step is taken by one replica.
+			if _, err = m.cfg.Secrets.Update(ctx, secret, metav1.UpdateOptions{}); err == nil {
+				m.cfg.Log.Info("replacing the certificate authority", "step", step)
+			} else if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+				return nil, fmt.Errorf("updating secret %s: %w", CASecret, err)
+			}
+			continue
 		}
 		if !apierrors.IsNotFound(err) {
 			return nil, fmt.Errorf("getting secret %s: %w", CASecret, err)
