@@ -22,10 +22,10 @@ const Unlimited = math.MaxInt
 // maxNodes is what the lab's address plan and one machine can carry as processes.
 const maxNodes = 200
 
-// minImage leaves room for the host daemon and some padding; maxImage keeps a typing mistake from
+// minImage leaves room for the host daemon under its two names and some padding; maxImage keeps a typing mistake from
 // filling the disk.
 const (
-	minImage = 24 << 20
+	minImage = 28 << 20
 	maxImage = 4 << 30
 )
 

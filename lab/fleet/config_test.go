@@ -29,7 +29,7 @@ func TestBadConfigurationIsNamed(t *testing.T) {
 		{"backwards", func(c *Config) { c.To = "1.19.0" }, "older than"},
 		{"leading v", func(c *Config) { c.From = "v1.20.0" }, `--from "v1.20.0": not a version`},
 		{"two numbers", func(c *Config) { c.To = "1.21" }, `--to "1.21": not a version`},
-		{"tiny image", func(c *Config) { c.ImageSize = 1 << 20 }, "--image-size 1MiB: between 24MiB and 4GiB"},
+		{"tiny image", func(c *Config) { c.ImageSize = 1 << 20 }, "--image-size 1MiB: between 28MiB and 4GiB"},
 		{"negative reboot", func(c *Config) { c.RebootTime = -time.Second }, "--reboot-time"},
 		{"negative replicas", func(c *Config) { c.Replicas = -1 }, "--workload-replicas"},
 		{"no time", func(c *Config) { c.Timeout = 0 }, "--timeout"},

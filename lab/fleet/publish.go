@@ -54,6 +54,7 @@ func (l *Lab) publish(ctx context.Context) error {
 			"image", "--variant", variant, "--arch", arch(), "--version", version,
 			"--size", FormatSize(l.cfg.ImageSize), "--out", images,
 			"--file", "usr/bin/hostd=" + l.cfg.Binaries.Hostd,
+			"--file", "usr/bin/apiclient=" + l.cfg.Binaries.Hostd, // the same program by another name
 			"--file", "usr/share/updog/root.json=" + filepath.Join(repo, "root.json"),
 		}
 		if version == l.cfg.From {
