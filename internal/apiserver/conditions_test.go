@@ -6,6 +6,7 @@ package apiserver
 import (
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -47,7 +48,9 @@ func TestConditionsFollowTheReports(t *testing.T) {
 func TestD18ALongDrainShowsInTheStatus(t *testing.T) {
 	f := newFixture(t)
 	n := f.node("n")
-	r := f.serve()
+	r := f.serve(func(c *Config) {
+		c.drainPauseMin, c.drainPauseMax, c.drainReport = 10*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond
+	})
 	pod := f.agent(n.Name)
 	daemon := true
 	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "DaemonSet", Name: "d", UID: "d", Controller: &daemon}}

@@ -33,7 +33,7 @@ func (s *Server) tellProgress(ctx context.Context, node string) *teller {
 	t := &teller{latest: make(chan drain.Progress, 1)}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for agentapi.Wait(ctx, progressInterval) == nil {
+		for agentapi.Wait(ctx, s.cfg.drainReport) == nil {
 			select {
 			case <-ctx.Done():
 				return

@@ -63,6 +63,9 @@ type Config struct {
 	// DrainDeadline bounds one drain. Default drain.DefaultDeadline.
 	DrainDeadline time.Duration
 	Log           *slog.Logger // default: discard
+
+	// For tests: the pauses of a drain between two tries and between two reports. Defaults as in production.
+	drainPauseMin, drainPauseMax, drainReport time.Duration
 }
 
 // identity is where the server's certificate comes from: *certs.Manager or *certs.Files.
@@ -103,6 +106,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.drainReport == 0 {
+		cfg.drainReport = progressInterval
+	}
 	s := &Server{cfg: cfg, log: cfg.Log, hub: newHub(), metrics: newMetrics(), releases: newReleaseQueue(), limits: newLimits()}
 	var err error
 	if s.cluster, err = newCluster(cfg.REST, cfg.Namespace); err != nil {
@@ -129,7 +135,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.PodName != "" {
 		own = types.NamespacedName{Namespace: cfg.Namespace, Name: cfg.PodName}
 	}
-	s.drainer, err = drain.New(drain.Config{Client: kube, Own: own, Deadline: cfg.DrainDeadline, Log: cfg.Log})
+	s.drainer, err = drain.New(drain.Config{
+		Client: kube, Own: own, Deadline: cfg.DrainDeadline, PauseMin: cfg.drainPauseMin, PauseMax: cfg.drainPauseMax, Log: cfg.Log,
+	})
 	if err != nil {
 		return nil, err
 	}
