@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +17,10 @@ import (
 	"github.com/drydock-os/drydock/internal/hostd"
 	"github.com/drydock-os/drydock/internal/hostd/system"
 )
+
+// memoryLimit in bytes is where the garbage collector starts to work harder. The daemon needs about half of it while it
+// writes an image, whatever the size of that, and much less otherwise; on small hosts memory belongs to the workload.
+const memoryLimit = 18 << 20
 
 func newServeCmd(stdout io.Writer) *cobra.Command {
 	cfg := hostd.Config{}
@@ -39,6 +44,9 @@ A new system that does not prove itself in time is left for the one before. The 
 				return withUsage(c, cli.Usagef("the flag --disk is required"))
 			}
 			cfg.Log = log
+			if os.Getenv("GOMEMLIMIT") == "" {
+				debug.SetMemoryLimit(memoryLimit)
+			}
 			// The service manager's socket is for this process, not for programs it starts.
 			cfg.NotifySocket = os.Getenv("NOTIFY_SOCKET")
 			if err := os.Unsetenv("NOTIFY_SOCKET"); err != nil {

@@ -37,7 +37,7 @@ func arch() string {
 
 // site is a publisher with a web server, and one machine with a disk.
 type site struct {
-	t          *testing.T
+	t          testing.TB
 	repo, keys string
 	root, disk string
 	server     *httptest.Server
@@ -51,7 +51,7 @@ type site struct {
 }
 
 // newSite publishes versions and installs the first of them in slot A.
-func newSite(t *testing.T, size int64, versions ...string) *site {
+func newSite(t testing.TB, size int64, versions ...string) *site {
 	t.Helper()
 	base := t.TempDir()
 	s := &site{
@@ -188,7 +188,7 @@ func (s *site) downloads() (n int) {
 // daemon is a running host daemon.
 type daemon struct {
 	*hostapi.Client
-	t    *testing.T
+	t    testing.TB
 	log  *logBuffer
 	stop func() error
 }
@@ -266,7 +266,7 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (l *logBuffer) await(t *testing.T, text string) string {
+func (l *logBuffer) await(t testing.TB, text string) string {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	for {

@@ -27,7 +27,7 @@ type chunk struct {
 
 // aheadBuffers is the number of buffers of copyBuffer bytes between two stages: enough to ride out the jitter of a
 // disk that empties its cache.
-const aheadBuffers = 8
+const aheadBuffers = 4
 
 // readAhead starts reading r until its first error. Close must be called.
 func readAhead(r io.Reader) *ahead {
