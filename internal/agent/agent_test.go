@@ -188,7 +188,7 @@ func TestSuccessForgetsEarlierFailures(t *testing.T) {
 	})
 }
 
-func TestStagingUsesWhatTheHostHas(t *testing.T) {
+func TestD24StagingUsesWhatTheHostHas(t *testing.T) {
 	ready := hostapi.UpdateStatus{
 		UpdateState: hostapi.StateReady, ChosenUpdate: &hostapi.Image{Version: "1.21.0"},
 		StagingPartition:  &hostapi.Partition{Image: hostapi.Image{Version: "1.21.0"}, NextToBoot: true},
@@ -287,7 +287,7 @@ func TestIdleIsWantedInMidUpdate(t *testing.T) {
 }
 
 // The controller is down after a failure: the agent neither repeats the action nor leaves the node cordoned.
-func TestErrorResetWaitsForTheController(t *testing.T) {
+func TestD38ErrorResetWaitsForTheController(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.drainErr = []error{&agentapi.StatusError{Code: 409, Body: "refused"}}
@@ -390,7 +390,7 @@ func TestTheShadowIsDeleted(t *testing.T) {
 }
 
 // Nothing is lost or repeated while the apiserver is away; the report of a step waits.
-func TestTheApiserverIsAwayAfterAStep(t *testing.T) {
+func TestD25TheApiserverIsAwayAfterAStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.before = func(call string, _ int) {

@@ -303,7 +303,7 @@ func TestNodeUIDFromToken(t *testing.T) {
 	}
 }
 
-func TestBackoffGrowsToItsLimit(t *testing.T) {
+func TestD15BackoffGrowsToItsLimit(t *testing.T) {
 	b := Backoff{Random: func() float64 { return 1 }}
 	var last time.Duration
 	for i := range 20 {

@@ -15,7 +15,7 @@ import (
 )
 
 // Who may speak for a node, against real tokens of the real Kubernetes API server.
-func TestOnlyTheAgentOfTheNodeIsHeard(t *testing.T) {
+func TestD8OnlyTheAgentOfTheNodeIsHeard(t *testing.T) {
 	f := newFixture(t)
 	n1, n2 := f.node("n1"), f.node("n2")
 	a1, a2 := f.agent(n1.Name), f.agent(n2.Name)

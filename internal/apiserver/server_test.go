@@ -247,7 +247,7 @@ func TestStreamFollowsTheShadow(t *testing.T) {
 	}
 }
 
-func TestShutdownEndsStreamsAndDrains(t *testing.T) {
+func TestD14ShutdownEndsStreamsAndDrains(t *testing.T) {
 	f := newFixture(t)
 	n := f.node("n")
 	agent := f.agent(n.Name)
@@ -277,7 +277,7 @@ func TestShutdownEndsStreamsAndDrains(t *testing.T) {
 	}
 }
 
-func TestMetricsNeedNoToken(t *testing.T) {
+func TestD7MetricsNeedNoToken(t *testing.T) {
 	f := newFixture(t)
 	r := f.serve()
 	r.raw(t, "GET", "/ping", nil, nil)

@@ -124,7 +124,7 @@ func code(err error) int {
 
 var good = Request{NodeName: "n", Token: "good"}
 
-func TestAGoodTokenIsReviewedOncePerMinute(t *testing.T) {
+func TestD9AGoodTokenIsReviewedOncePerMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, r, _ := setup(t)
 		for range 5 {

@@ -97,7 +97,7 @@ func TestOfSeveralFirstReplicasOneMakesTheCA(t *testing.T) {
 	}
 }
 
-func TestTheLeafIsRenewedInPlace(t *testing.T) {
+func TestD13TheLeafIsRenewedInPlace(t *testing.T) {
 	s, ns := secrets(t)
 	now := time.Now()
 	m := manager(t, s, ns, func() time.Time { return now })

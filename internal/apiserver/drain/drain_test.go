@@ -194,7 +194,7 @@ func TestDrainLeavesOnlyWhatMayStay(t *testing.T) {
 	}
 }
 
-func TestOneBudgetHoldsUpOnePodOnly(t *testing.T) {
+func TestD18OneBudgetHoldsUpOnePodOnly(t *testing.T) {
 	n := newNode(t)
 	n.kubelet()
 	n.pod("guarded")
@@ -227,7 +227,7 @@ func TestOneBudgetHoldsUpOnePodOnly(t *testing.T) {
 	}
 }
 
-func TestTheDeadlineNamesWhatBlocks(t *testing.T) {
+func TestD16TheDeadlineNamesWhatBlocks(t *testing.T) {
 	n := newNode(t)
 	n.pod("guarded")
 	n.pod("hangs") // nobody plays the kubelet: it never ends
@@ -245,7 +245,7 @@ func TestTheDeadlineNamesWhatBlocks(t *testing.T) {
 }
 
 // A pod that arrives while the drain waits for others is drained as well.
-func TestLateArrivalsLeaveToo(t *testing.T) {
+func TestD19LateArrivalsLeaveToo(t *testing.T) {
 	n := newNode(t)
 	n.kubelet()
 	n.pod("guarded")

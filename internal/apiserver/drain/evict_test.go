@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-func TestWhichPodsMustLeave(t *testing.T) {
+func TestD17WhichPodsMustLeave(t *testing.T) {
 	owned := func(apiVersion, kind string, controller bool) *corev1.Pod {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{
 			{APIVersion: apiVersion, Kind: kind, Name: "o", Controller: &controller},

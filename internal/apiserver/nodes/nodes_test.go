@@ -43,7 +43,7 @@ func client(t *testing.T) corev1client.NodeInterface {
 	return kube.CoreV1().Nodes()
 }
 
-func TestOnlyOurOwnMarksAreLifted(t *testing.T) {
+func TestD20OnlyOurOwnMarksAreLifted(t *testing.T) {
 	ours := map[string]string{v2.CordonedByAnnotation: v2.CordonOwner}
 	excluded := map[string]string{v2.ExcludeFromLBLabel: "theirs"}
 	type step func(*Nodes, context.Context, string) (*corev1.Node, error)
