@@ -242,7 +242,7 @@ func (w *partitionWriter) fill(from *ahead, digest hash.Hash) error {
 	}()
 	for {
 		p, err := from.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
