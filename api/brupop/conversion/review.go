@@ -104,12 +104,12 @@ func Object(raw []byte, desired string) (json.RawMessage, error) {
 		return nil, fmt.Errorf("%s: kind is %.100q, not BottlerocketShadow", name, kind)
 	}
 	var err error
-	switch version, _ := o["apiVersion"].(string); {
-	case version == desired:
+	switch version, _ := o["apiVersion"].(string); version {
+	case desired:
 		return raw, nil
-	case version == v1:
+	case v1:
 		err = o.toV2()
-	case version == v2:
+	case v2:
 		err = o.toV1()
 	default:
 		err = fmt.Errorf("apiVersion is %.100q, neither %s nor %s", version, v1, v2)
