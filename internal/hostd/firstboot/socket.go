@@ -5,6 +5,7 @@ package firstboot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -19,11 +20,14 @@ import (
 const requestTime = time.Minute
 
 // Socket is the API on its socket.
-type Socket struct{ Path string }
+type Socket struct {
+	Path  string
+	Limit time.Duration // of one request; default a minute
+}
 
 // Request sends one request with a JSON body.
 func (s Socket) Request(ctx context.Context, method, uri string, body []byte) (status int, reply []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.Limit, requestTime))
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
