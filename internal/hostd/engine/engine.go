@@ -124,6 +124,7 @@ func (e *Engine) Start(cmd hostapi.Command) error {
 		return errors.Join(err, held.Close())
 	}
 	e.done = make(chan struct{})
+	e.progress.start(cmd)
 	e.jobs <- job{cmd, status, held, e.done}
 	return nil
 }
@@ -193,7 +194,6 @@ func (e *Engine) running() hostapi.Image {
 func (e *Engine) execute(ctx context.Context, j job) {
 	began := time.Now()
 	e.cfg.Log.Info("update command started", "command", string(j.command))
-	e.progress.start(j.command)
 	found, err := e.do(ctx, j.command, j.status)
 	Advance(j.command, j.status, err == nil, found)
 	result := &hostapi.CommandResult{

@@ -47,9 +47,12 @@ func readAhead(r io.Reader) *ahead {
 			case <-a.quit:
 				return
 			}
-			n, err := io.ReadFull(r, buf)
-			if err == io.ErrUnexpectedEOF {
-				err = io.EOF
+			// Unlike io.ReadFull this keeps a reader's own io.ErrUnexpectedEOF, which is no good end, apart from io.EOF.
+			n, err := 0, error(nil)
+			for n < len(buf) && err == nil {
+				var more int
+				more, err = r.Read(buf[n:])
+				n += more
 			}
 			a.full <- chunk{buf[:n], err} // has room for every buffer
 			if err != nil {
