@@ -11,7 +11,6 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/drydock-os/drydock/internal/hostd/settings"
-	"github.com/drydock-os/drydock/internal/hostd/store"
 )
 
 // joined is a node with what a cluster wants to know.
@@ -96,7 +95,7 @@ func TestTemplatesAreThoseOfTheModel(t *testing.T) {
 		for k, v := range d.Live.Values {
 			if s := k.Segments(); s[0] == settings.ConfigurationFiles && s[2] == "template-path" {
 				var path string
-				if err := json.Unmarshal(store.Value(v), &path); err != nil {
+				if err := json.Unmarshal(v, &path); err != nil {
 					t.Fatal(err)
 				}
 				named[path[strings.LastIndexByte(path, '/')+1:]] = true
