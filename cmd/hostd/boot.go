@@ -28,9 +28,9 @@ import (
 	"github.com/drydock-os/drydock/internal/hostd/storewolf"
 )
 
-// bootPrograms are subcommands that this program also is when it is called by their names.
-var bootPrograms = map[string]bool{
-	"storewolf": true, "early-boot-config": true, "sundog": true, "settings-committer": true, "thar-be-settings": true,
+// linkNames are subcommands that this program also is when it is called by their names.
+var linkNames = map[string]bool{
+	"logdog": true, "storewolf": true, "early-boot-config": true, "sundog": true, "settings-committer": true, "thar-be-settings": true,
 }
 
 // applyLimit is longer than the host daemon lets anybody wait.

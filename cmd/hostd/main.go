@@ -25,7 +25,7 @@ import (
 
 func main() {
 	args := os.Args[1:]
-	if name := filepath.Base(os.Args[0]); tools[name].run != nil || bootPrograms[name] {
+	if name := filepath.Base(os.Args[0]); tools[name].run != nil || linkNames[name] {
 		args = append([]string{name}, args...)
 	}
 	os.Exit(run(context.Background(), args, os.Stdout, os.Stderr))
@@ -66,6 +66,7 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })
 	root.AddCommand(newServeCmd(stdout), newStorewolfCmd(stderr))
 	root.AddCommand(newBootCmds(stderr)...)
+	root.AddCommand(newLogdogCmd(stdout))
 	root.AddCommand(newToolCmds(stdout, stderr)...)
 	root.AddCommand(manpage.Command(writeToolPages))
 	return root

@@ -30,7 +30,7 @@ import (
 func TestMain(m *testing.M) {
 	// The tools are links to hostd, as on a host.
 	testscript.Main(m, map[string]func(){"hostd": main, "apiclient": main, "signpost": main, "updog": main, "storewolf": main,
-		"early-boot-config": main, "sundog": main, "settings-committer": main, "thar-be-settings": main})
+		"early-boot-config": main, "sundog": main, "settings-committer": main, "thar-be-settings": main, "logdog": main})
 }
 
 // The scripts in testdata run the programs of a host against a disk image and a repository.

@@ -79,4 +79,8 @@ func (f *File) Sync() error { return f.f.Sync() }
 func (f *File) Size() int64 { return f.size }
 
 // Close releases the lock and the file. It does not sync.
-func (f *File) Close() error { return f.f.Close() }
+func (f *File) Close() error {
+	// Closing alone is not enough: a program that this process is just starting holds a copy of the file until it runs.
+	// Without a lock there is nothing to release, which is no error.
+	return errors.Join(syscall.Flock(int(f.f.Fd()), syscall.LOCK_UN), f.f.Close())
+}

@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -62,7 +61,7 @@ type Engine struct {
 type job struct {
 	command hostapi.Command
 	status  *hostapi.UpdateStatus
-	lock    *os.File
+	lock    *heldLock
 	done    chan struct{}
 }
 

@@ -35,7 +35,7 @@ const maxStateFile = 1 << 20
 
 // lock takes the update lock, shared or exclusive, without waiting. The lock goes with the file's closing, also when
 // the process dies.
-func lock(path string, how int) (*os.File, error) {
+func lock(path string, how int) (*heldLock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("opening update lock: %w", err)
 	}
@@ -50,7 +50,16 @@ func lock(path string, how int) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("taking update lock: %w", err)
 	}
-	return f, nil
+	return &heldLock{f}, nil
+}
+
+// heldLock is the update lock while it is held.
+type heldLock struct{ file *os.File }
+
+// Close releases the lock. Closing the file alone is not enough: a program that the daemon is just starting, to apply
+// settings, holds a copy of it until it runs.
+func (l *heldLock) Close() error {
+	return errors.Join(unix.Flock(int(l.file.Fd()), unix.LOCK_UN), l.file.Close())
 }
 
 // readJSON reads a file that writeJSON wrote. It reports whether there is one.
