@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Settings is the first segment of the keys that transactions can change.
@@ -75,6 +76,9 @@ func (s *Store) replace(changes Data, dropped string) error {
 	live := s.Live().with(changes)
 	s.live.Store(&live)
 	s.at = next
+	if !strings.HasPrefix(old.name, old.link+"_") {
+		return nil // it is another version's too, which may come back
+	}
 	if err := f.RemoveAll(old.dir()); err != nil {
 		s.cfg.Log.Warn("settings store not cleaned", "error", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 
 	"github.com/Masterminds/semver/v3"
 )
@@ -53,7 +52,8 @@ func find(base string) (place, error) {
 			if err != nil {
 				return p, err
 			}
-			if !info.IsDir() || p.link == "" || !strings.HasPrefix(p.name, p.link+"_") {
+			// The original lets a version without migrations use the data of the version before.
+			if !info.IsDir() || p.link == "" || !dataDir.MatchString(p.name) {
 				return p, fmt.Errorf("%w: %s is not the directory of a version", ErrCorrupt, p.name)
 			}
 			return p, nil

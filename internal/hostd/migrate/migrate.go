@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+// Package migrate brings the settings store to the version of the running system, forward or back, before anybody else
+// opens it.
+//
+// Each migration is a program that was published beside the system. It runs from sealed memory, after its signature was
+// checked, and writes a new copy of the store. The links move to the last copy only when all have run: until then, and
+// also when the power goes, the store is the old one. The old data stays until Prune is called, once the new system has
+// proved itself.
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+	"golang.org/x/sys/unix"
+
+	"github.com/drydock-os/drydock/internal/hostd/store"
+	"github.com/drydock-os/drydock/internal/manifest"
+)
+
+// ErrNoPath means that the repository has no migrations that lead from one version to the other.
+var ErrNoPath = errors.New("no migrations lead there")
+
+// Repository has the migrations, as they were when the update was prepared. Its answers are verified.
+type Repository interface {
+	Migrations(context.Context) ([]manifest.Migration, error)
+	Program(ctx context.Context, name string) ([]byte, error) // executable, unpacked
+}
+
+// Config holds what a migration needs. All fields are required.
+type Config struct {
+	Dir  string // of the store: where its links are
+	To   *semver.Version
+	Open func() (Repository, error) // called only when there is something to do
+	Log  *slog.Logger
+}
+
+// Path returns the names of the migrations from one version to another in the order in which they run: each time those
+// of the longest way that does not lead too far, and the same backwards. It returns ErrNoPath.
+func Path(list []manifest.Migration, from, to *semver.Version) ([]string, error) {
+	low, high := from, to
+	if high.LessThan(low) {
+		low, high = to, from
+	}
+	var names []string
+	for at := low; at.LessThan(high); {
+		var best *manifest.Migration
+		for i, m := range list {
+			if m.From.Equal(at) && m.To.GreaterThan(at) && !m.To.GreaterThan(high) && (best == nil || m.To.GreaterThan(best.To)) {
+				best = &list[i]
+			}
+		}
+		if best == nil {
+			return nil, fmt.Errorf("from version %s towards %s: %w", at, high, ErrNoPath)
+		}
+		names = append(names, best.Names...)
+		at = best.To
+	}
+	if to.LessThan(from) {
+		slices.Reverse(names)
+	}
+	return names, nil
+}
+
+// Run migrates the store. Without a store, and when it is of the version already, there is nothing to do. It returns
+// ErrNoPath and the errors of package store.
+func Run(ctx context.Context, cfg Config) error {
+	v, dir, err := store.Locate(cfg.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		cfg.Log.Info("no settings store yet, nothing to migrate")
+		return nil
+	}
+	if err != nil || v.Equal(cfg.To) {
+		return err
+	}
+	lock, err := store.Lock(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := migrate(ctx, cfg, v, dir); err != nil {
+		return fmt.Errorf("migrating settings from version %s to %s: %w", v, cfg.To, err)
+	}
+	cfg.Log.Info("settings migrated", "from", v.String(), "to", cfg.To.String())
+	return nil
+}
+
+func migrate(ctx context.Context, cfg Config, from *semver.Version, source string) error {
+	repository, err := cfg.Open()
+	if err != nil {
+		return err
+	}
+	list, err := repository.Migrations(ctx)
+	if err != nil {
+		return err
+	}
+	names, err := Path(list, from, cfg.To)
+	if err != nil {
+		return err
+	}
+	direction := "--forward"
+	if cfg.To.LessThan(from) {
+		direction = "--backward"
+	}
+	original := source
+	made := "" // the latest copy
+	defer func() {
+		if made != "" {
+			_ = os.RemoveAll(made) // an error is on its way already
+		}
+	}()
+	for _, name := range names {
+		program, err := repository.Program(ctx, name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		target := filepath.Join(cfg.Dir, store.DataDirName(cfg.To))
+		cfg.Log.Info("migration started", "name", name, "direction", strings.TrimPrefix(direction, "--"))
+		err = run(ctx, name, program, direction, "--source-datastore", source, "--target-datastore", target)
+		if made != "" {
+			err = errors.Join(err, os.RemoveAll(made))
+		}
+		source, made = target, target
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if info, err := os.Stat(target); err != nil || !info.IsDir() {
+			return fmt.Errorf("%s: it has written no store", name)
+		}
+	}
+	if made == "" { // a copy, too, so that the old system finds its own settings when it comes back
+		made = filepath.Join(cfg.Dir, store.DataDirName(cfg.To))
+		if err := os.CopyFS(made, os.DirFS(original)); err != nil {
+			return err
+		}
+	}
+	if err := syncFilesystem(made); err != nil {
+		return err
+	}
+	if err := store.Point(cfg.Dir, cfg.To, filepath.Base(made)); err != nil {
+		return err
+	}
+	made = ""
+	return nil
+}
+
+// syncFilesystem makes all that programs have written durable.
+func syncFilesystem(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
+}
+
+// Prune removes the data of other versions than the present one. It is for when the running system has proved itself.
+func Prune(dir string) error {
+	if err := store.Prune(dir); err != nil {
+		return fmt.Errorf("removing settings of other versions: %w", err)
+	}
+	return nil
+}
