@@ -63,6 +63,7 @@ const Usage = `apiclient: talk to the API of this host
   apiclient update check                         look for an update, print the status
   apiclient update apply [-c] [-r]               write the update and make it the next to boot; -c check first, -r reboot
   apiclient update cancel                        do not boot into the update
+  apiclient update unblock VERSION               let a version be tried again that fell back on this host
   apiclient reboot                               reboot this host
 
 Everywhere:

@@ -210,6 +210,39 @@ func TestUpdateWaits(t *testing.T) {
 	}
 }
 
+func TestUpdateUnblock(t *testing.T) {
+	for _, tc := range []struct {
+		args   []string
+		answer func() (int, string)
+		code   int
+		asked  []string
+		stderr string
+	}{
+		{[]string{"1.21.0"}, say(204, ""), 0, []string{"POST /actions/unblock-update?version=1.21.0"}, "Version 1.21.0 may be chosen again"},
+		{[]string{"v1.21.0"}, say(204, ""), 0, []string{"POST /actions/unblock-update?version=1.21.0"}, "Version 1.21.0 may"},
+		{[]string{"1&x=2"}, nil, 0, []string{"POST /actions/unblock-update?version=1%26x%3D2"}, ""},
+		{
+			[]string{"1.21.0"}, say(404, "not blocked"), 1, []string{"POST /actions/unblock-update?version=1.21.0"},
+			"Failed POST request to '/actions/unblock-update?version=1.21.0': Status 404 when POSTing /actions/unblock-update?version=1.21.0: not blocked\napiclient: hint: ",
+		},
+		{[]string{"1.21.0"}, say(423, "busy"), 1, []string{"POST /actions/unblock-update?version=1.21.0"}, "Status 423"},
+		{nil, nil, 2, nil, "want one version"},
+		{[]string{""}, nil, 2, nil, "want one version"},
+		{[]string{"-c"}, nil, 2, nil, "want one version"},
+		{[]string{"1.21.0", "1.22.0"}, nil, 2, nil, "want one version"},
+	} {
+		h := newHost(t)
+		h.answers["POST /actions/unblock-update?version=1.21.0"] = tc.answer
+		code, stdout, stderr := h.call("", append([]string{"update", "unblock"}, tc.args...)...)
+		if code != tc.code || stdout != "" || !strings.Contains(stderr, tc.stderr) {
+			t.Errorf("%q: exit code %d, stdout %q, stderr %q", tc.args, code, stdout, stderr)
+		}
+		if diff := cmp.Diff(tc.asked, h.asked); diff != "" {
+			t.Errorf("%q asked:\n%s", tc.args, diff)
+		}
+	}
+}
+
 // Programs split what they read on stderr at the first "Status" and take the code after it.
 func TestFailuresSayTheCodeFirst(t *testing.T) {
 	h := newHost(t)

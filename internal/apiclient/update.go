@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/drydock-os/drydock/internal/cli"
@@ -34,12 +36,17 @@ const (
 	maxFailures   = 5               // answers that say neither busy nor done
 	stillWaiting  = 5 * time.Second // between two words about it
 	noUpdateKnown = "this host knows of no update; run 'apiclient update check'"
+
+	noBlockedKnown = "what is blocked is in blocked_updates of 'apiclient raw -u " + hostapi.PathUpdateStatus + "'"
 )
 
-// update looks for, applies or cancels an update.
+// update looks for, applies or cancels an update, or lets a version be tried again.
 func update(ctx context.Context, a *app, args []string) error {
 	if len(args) == 0 {
-		return cli.Usagef("update: want check, apply or cancel")
+		return cli.Usagef("update: want check, apply, cancel or unblock")
+	}
+	if args[0] == "unblock" {
+		return a.unblock(ctx, args[1:])
 	}
 	check, restart := false, false
 	for _, arg := range args[1:] {
@@ -65,7 +72,7 @@ func update(ctx context.Context, a *app, args []string) error {
 		a.say("The update stays on the disk, but the next boot is into the running version")
 		return nil
 	}
-	return cli.Usagef("update: no command %q: want check, apply or cancel", args[0])
+	return cli.Usagef("update: no command %q: want check, apply, cancel or unblock", args[0])
 }
 
 // check refreshes and prints the status.
@@ -114,6 +121,23 @@ func (a *app) applyUpdate(ctx context.Context, check, restart bool) error {
 		return reboot(ctx, a, nil)
 	}
 	a.say("The update is applied, and takes effect with the next reboot")
+	return nil
+}
+
+// unblock lets a version be tried again that fell back on this host.
+func (a *app) unblock(ctx context.Context, args []string) error {
+	if len(args) != 1 || args[0] == "" || strings.HasPrefix(args[0], "-") {
+		return cli.Usagef("update unblock: want one version")
+	}
+	version := strings.TrimPrefix(args[0], "v")
+	uri := hostapi.PathUnblockUpdate + "?" + url.Values{hostapi.VersionParam: {version}}.Encode()
+	if _, err := a.request(ctx, http.MethodPost, uri, nil); err != nil {
+		if hasCode(err, http.StatusNotFound) {
+			err = cli.WithHint(err, noBlockedKnown)
+		}
+		return err
+	}
+	a.say("Version %s may be chosen again: run 'apiclient update check'", version)
 	return nil
 }
 
