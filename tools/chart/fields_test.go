@@ -11,6 +11,7 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart/loader"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -27,6 +28,7 @@ var kinds = map[string]func() any{
 	"CustomResourceDefinition": func() any { return new(apiextensionsv1.CustomResourceDefinition) },
 	"DaemonSet":                func() any { return new(appsv1.DaemonSet) },
 	"Deployment":               func() any { return new(appsv1.Deployment) },
+	"Job":                      func() any { return new(batchv1.Job) },
 	"PodDisruptionBudget":      func() any { return new(policyv1.PodDisruptionBudget) },
 	"PriorityClass":            func() any { return new(schedulingv1.PriorityClass) },
 	"Role":                     func() any { return new(rbacv1.Role) },

@@ -72,6 +72,8 @@ func TestWhatCannotBecomeAManifestIsRefused(t *testing.T) {
 		"unknown function": {map[string]string{"a.yaml": "{{ nonsense }}\n"}, "linting chart"},
 		"hook": {map[string]string{"a.yaml": strings.Replace(account, "metadata:",
 			"metadata:\n  annotations: {helm.sh/hook: pre-install}", 1)}, "is a hook"},
+		"hook of two events": {map[string]string{"a.yaml": strings.Replace(account, "metadata:",
+			"metadata:\n  annotations: {helm.sh/hook: 'post-delete,post-upgrade'}", 1)}, "is a hook"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			output := filepath.Join(t.TempDir(), "out.yaml")

@@ -26,7 +26,7 @@ const (
 // objects are rendered objects by "Kind/name".
 type objects map[string]map[string]any
 
-// render renders a chart with values, given as YAML, over its defaults.
+// render renders a chart and its hooks with values, given as YAML, over its defaults.
 func render(t *testing.T, chart, values string) (objects, error) {
 	t.Helper()
 	overrides, err := chartutil.ReadValues([]byte(values))
@@ -34,7 +34,7 @@ func render(t *testing.T, chart, values string) (objects, error) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := renderChart(&out, filepath.Join("..", "..", chart), "elsewhere", overrides); err != nil {
+	if err := renderWithHooks(&out, filepath.Join("..", "..", chart), "elsewhere", overrides); err != nil {
 		return nil, err
 	}
 	all := objects{}

@@ -15,7 +15,7 @@ import (
 // rights of a cluster shows in review.
 func listRights(out *bytes.Buffer, dir, namespace string, values map[string]any) error {
 	var rendered bytes.Buffer
-	if err := renderChart(&rendered, dir, namespace, values); err != nil {
+	if err := renderWithHooks(&rendered, dir, namespace, values); err != nil {
 		return err
 	}
 	var objects []map[string]any

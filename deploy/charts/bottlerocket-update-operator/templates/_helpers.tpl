@@ -24,6 +24,13 @@ brupop.bottlerocket.aws/component: {{ index . 1 }}
 {{- end }}
 {{- end }}
 
+{{- /* Annotations of what runs after an uninstallation; the argument is the weight: less comes first. */ -}}
+{{- define "drydock.uninstallHook" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
 {{- /* "yes" when this release installs the definition: asked to, and no other release has it. */ -}}
 {{- define "drydock.ownsDefinition" -}}
 {{- if .Values.crds.install }}
