@@ -8,11 +8,14 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/agentapi"
+	"github.com/drydock-os/drydock/internal/testutil/kubetest"
 )
 
 func (f *fixture) now(n *corev1.Node) *corev1.Node {
@@ -57,6 +60,22 @@ func TestD21AnOptedOutNodeIsReleased(t *testing.T) {
 	f.eventually("the node is released", func() bool { return !marked(f.now(n)) })
 }
 
+// uninstaller has the rights of the chart's Job that comes after an uninstallation, and no others.
+func (f *fixture) uninstaller() *rest.Config {
+	f.t.Helper()
+	const account = "brupop-release-nodes"
+	everywhere := metav1.ObjectMeta{Name: "release-nodes-" + f.ns}
+	f.create(&rbacv1.ClusterRole{ObjectMeta: everywhere, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "patch"}},
+	}})
+	f.create(&rbacv1.ClusterRoleBinding{
+		ObjectMeta: everywhere,
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: account, Namespace: f.ns}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: everywhere.Name},
+	})
+	return kubetest.Start(f.t).ServiceAccount(f.t, f.ns, account)
+}
+
 func TestACordonLeftFromBeforeTheStartIsLifted(t *testing.T) {
 	f := newFixture(t)
 	left, busy, theirs := f.node("left"), f.node("busy"), f.node("theirs")
@@ -81,7 +100,7 @@ func TestACordonLeftFromBeforeTheStartIsLifted(t *testing.T) {
 	if !f.now(theirs).Spec.Unschedulable {
 		t.Error("an administrator's cordon was lifted")
 	}
-	n, err := ReleaseNodes(t.Context(), f.rest, slog.New(slog.DiscardHandler))
+	n, err := ReleaseNodes(t.Context(), f.uninstaller(), slog.New(slog.DiscardHandler))
 	if err != nil || n < 1 || marked(f.now(busy)) || !f.now(theirs).Spec.Unschedulable {
 		t.Errorf("release of all nodes: %d, %v", n, err)
 	}
