@@ -88,7 +88,7 @@ func (c cluster) until(what string, list client.ObjectList, wanted func(objects 
 	for ctx.Err() == nil {
 		w, err := c.Watch(ctx, list)
 		if err != nil {
-			break
+			c.t.Fatalf("watching until %s: %v", what, err)
 		}
 		clear(objects)
 		for e := range w.ResultChan() {
@@ -257,7 +257,7 @@ func TestALiveClusterIsTakenOverFromBrupop(t *testing.T) {
 		})
 	})
 	shadows := map[string]any{}
-	for i, host := range access.Hosts {
+	for i, host := range access.Hosts { // one at a time, as by Brupop's default
 		s := brupopShadow(c, host.Name, i == 0)
 		shadows[s.Name] = s.UID
 	}
