@@ -14,7 +14,7 @@ import (
 // the opted-in nodes, which is kept as a negative number of percent.
 type Limit int
 
-// Unlimited starts every node that is ready.
+// Unlimited starts every node that is ready, save one that stays for the pods of the others.
 const Unlimited Limit = math.MaxInt
 
 // Percent is the limit of that share of the opted-in nodes, from 1 to 100: rounded down, but at least one node.
@@ -55,8 +55,13 @@ func (l Limit) String() string {
 	}
 }
 
-// of is the limit as a number, for these nodes.
+// of is the limit as a number, for these nodes. Without a limit, one of several nodes stays all the same: with all
+// of them cordoned at once, evicted pods would have nowhere to go, and the budgets that wait for them would hold
+// up every drain.
 func (l Limit) of(nodes []Node) Limit {
+	if l == Unlimited {
+		return Limit(max(1, len(nodes)-1))
+	}
 	if l >= 0 {
 		return l
 	}
