@@ -299,7 +299,12 @@ func (n *nodeTrack) problem(to string) string {
 	}
 }
 
+// lastError is why the node's last attempt failed. The object says so itself, also when the attempt was over
+// before the watch showed any of it.
 func (n *nodeTrack) lastError() string {
+	if n.shadow != nil && n.shadow.Status != nil && n.shadow.Status.LastError != "" {
+		return n.shadow.Status.LastError
+	}
 	if len(n.attempts) == 0 {
 		return ""
 	}

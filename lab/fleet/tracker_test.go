@@ -205,3 +205,22 @@ func TestFailedNodesSettleTheRoll(t *testing.T) {
 		t.Errorf("got %q (%d failed), want %q", r.Reason, r.Failed, want)
 	}
 }
+
+// TestAnAttemptThatNobodySawIsExplained: a watch may begin, or begin again, after a whole failed attempt.
+func TestAnAttemptThatNobodySawIsExplained(t *testing.T) {
+	s := newStory(1, 0, "node-1")
+	s.shadowEvent(&brupopv2.BottlerocketShadow{
+		ObjectMeta: metav1.ObjectMeta{Name: "brs-node-1"},
+		Spec:       brupopv2.BottlerocketShadowSpec{State: brupopv2.Idle},
+		Status: &brupopv2.BottlerocketShadowStatus{
+			CurrentState: brupopv2.Idle, CurrentVersion: "1.20.0", CrashCount: 1, LastError: "target does not match its signed digest",
+		},
+	}, s.tick())
+	if !s.settled() {
+		t.Error("not settled although the only node failed and waits")
+	}
+	r := s.report(&Config{MaxConcurrent: 1}, s.now, s.now)
+	if want := "node-1: target does not match its signed digest"; r.Reason != want {
+		t.Errorf("got %q, want %q", r.Reason, want)
+	}
+}
