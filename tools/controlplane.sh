@@ -60,12 +60,25 @@ place() {
 	mv -f "$2.$$" "$2"
 }
 
-if [ -n "$kept" ] && [ -x "$kept" ]; then
+# take ends the script with the kept binary, if there is one.
+take() {
+	[ -n "$kept" ] && [ -x "$kept" ] || return 0
 	touch -c "$kept"
 	place "$kept" "$dir/controlplane"
 	link
 	say "taken from $kept"
 	exit 0
+}
+take
+
+# Two clones at once would both compile for twice the time: the second waits for what the first keeps.
+if [ -n "$kept" ] && command -v flock >/dev/null; then
+	exec 9>"$cache/controlplane.lock"
+	if ! flock -n 9; then
+		say "another clone is building it, waiting"
+		flock 9
+		take
+	fi
 fi
 
 log=$dir/.build.log
