@@ -127,6 +127,24 @@ type BlockedUpdate struct {
 	Since  string `json:"since"`  // RFC 3339, UTC: when the fallback was noticed
 }
 
+// HeldReason is why a host stays although something else is published for it.
+type HeldReason string
+
+// The reasons.
+const (
+	HeldByWave    HeldReason = "wave"    // its turn comes at Until
+	HeldByLock    HeldReason = "lock"    // it is locked to LockedTo
+	HeldAsBlocked HeldReason = "blocked" // it fell back here, see BlockedUpdate
+)
+
+// HeldUpdate is an update that this host does not move to for now.
+type HeldUpdate struct {
+	Version  string     `json:"version"` // without v
+	Reason   HeldReason `json:"reason"`
+	Until    string     `json:"until,omitempty"`     // RFC 3339, UTC
+	LockedTo string     `json:"locked_to,omitempty"` // the version of the lock
+}
+
 // Boot says whether the running system has proved itself.
 type Boot struct {
 	Slot       string      `json:"slot"`       // A or B
@@ -160,6 +178,7 @@ type UpdateStatus struct {
 	MostRecentCommand *CommandResult `json:"most_recent_command"`
 
 	BlockedUpdates []BlockedUpdate `json:"blocked_updates,omitempty"`
+	HeldUpdate     *HeldUpdate     `json:"held_update,omitempty"` // as of the last refresh that succeeded; nil if one is chosen
 	Boot           *Boot           `json:"boot,omitempty"`
 	Progress       *Progress       `json:"progress,omitempty"` // only when asked for, see ProgressParam
 }

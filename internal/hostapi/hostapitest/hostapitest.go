@@ -182,7 +182,7 @@ func statusFormat(t *testing.T, s *suite) {
 		t.Fatal(err)
 	}
 	want := []string{"active_partition", "available_updates", "chosen_update", "most_recent_command", "staging_partition", "update_state"}
-	additions := []string{"blocked_updates", "boot", "progress"} // beside which everything is as it always was
+	additions := []string{"blocked_updates", "held_update", "boot", "progress"} // beside which everything is as it always was
 	got := slices.DeleteFunc(slices.Sorted(maps.Keys(raw)), func(k string) bool { return slices.Contains(additions, k) })
 	if !slices.Equal(got, want) {
 		t.Errorf("keys %v, want %v", got, want)

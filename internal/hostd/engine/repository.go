@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/manifest"
@@ -26,6 +27,7 @@ type offered struct {
 	client     *tuf.Client
 	host       manifest.Host
 	applicable []manifest.Update // newest first
+	held       *manifest.Held    // what is published and not to be moved to now
 	close      func()
 }
 
@@ -80,7 +82,8 @@ func (o *offered) load(ctx context.Context, e *Engine) error {
 	if err != nil {
 		return err
 	}
-	o.applicable = m.Applicable(o.host, e.cfg.Now())
+	now := e.cfg.Now()
+	o.applicable, o.held = m.Applicable(o.host, now), m.Held(o.host, now)
 	return nil
 }
 
@@ -104,11 +107,29 @@ func (e *Engine) refresh(ctx context.Context) (*Offer, error) {
 		if err := blocked.check(image); err != nil {
 			// Something else than the best is not looked for: every detour costs the host another reboot.
 			e.cfg.Log.Warn("update not chosen", "version", image.Version, "error", err)
+			found.Held = &hostapi.HeldUpdate{Version: image.Version, Reason: hostapi.HeldAsBlocked}
 			return found, nil
 		}
 		found.Chosen = &image
+		return found, nil
 	}
+	found.Held = o.heldUpdate()
 	return found, nil
+}
+
+// heldUpdate says for readers of the status why nothing is chosen.
+func (o *offered) heldUpdate() *hostapi.HeldUpdate {
+	if o.held == nil {
+		return nil
+	}
+	held := &hostapi.HeldUpdate{Version: o.held.Version.String(), Reason: hostapi.HeldReason(o.held.Reason)}
+	if !o.held.Until.IsZero() {
+		held.Until = o.held.Until.UTC().Format(time.RFC3339)
+	}
+	if o.host.Lock != nil {
+		held.LockedTo = o.host.Lock.String()
+	}
+	return held
 }
 
 // find returns the update that was chosen, if the repository still offers it.

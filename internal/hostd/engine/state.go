@@ -65,6 +65,7 @@ func Allowed(cmd hostapi.Command, s *hostapi.UpdateStatus) error {
 type Offer struct {
 	Available []string // versions, newest first; never nil
 	Chosen    *hostapi.Image
+	Held      *hostapi.HeldUpdate // why none is chosen although one is published; nil otherwise
 }
 
 // Advance moves the status after a command. On failure the state stays, except that a failed refresh forgets that an
@@ -73,7 +74,7 @@ func Advance(cmd hostapi.Command, s *hostapi.UpdateStatus, ok bool, found *Offer
 	switch {
 	case cmd == hostapi.CommandRefresh:
 		if ok {
-			s.AvailableUpdates, s.ChosenUpdate = found.Available, found.Chosen
+			s.AvailableUpdates, s.ChosenUpdate, s.HeldUpdate = found.Available, found.Chosen, found.Held
 		}
 		if s.UpdateState == hostapi.StateIdle || s.UpdateState == hostapi.StateAvailable {
 			s.UpdateState = hostapi.StateIdle
