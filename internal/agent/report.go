@@ -17,6 +17,8 @@ import (
 const (
 	// maxText bounds the texts in a status, in bytes.
 	maxText = 1024
+	// maxWord bounds the versions and times of a host.
+	maxWord = 256
 	// sayTimeout bounds a message about what is going on: a hint for people must not hold up the work.
 	sayTimeout = 3 * time.Second
 	// sayAfter is how long something must last to be worth a write of its own: what is over before is told by
@@ -148,10 +150,12 @@ func (a *Agent) bootID(os hostapi.OS) string {
 }
 
 // clip cuts a text to what a status may hold, at a character.
-func clip(s string) string {
+func clip(s string) string { return clipTo(s, maxText) }
+
+func clipTo(s string, most int) string {
 	s = strings.ToValidUTF8(strings.TrimSpace(s), "?")
-	if len(s) <= maxText {
+	if len(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxText-3], "") + "..."
+	return strings.ToValidUTF8(s[:most-3], "") + "..."
 }

@@ -38,19 +38,47 @@ func (a *Agent) check(ctx context.Context, status agentapi.Status) (time.Duratio
 		a.log.Warn("looking for updates failed", "error", err)
 		status.Message = "update check failed: " + err.Error()
 		status.UpdateCheck = a.failing(status.UpdateCheck, err)
-	} else {
-		a.lastCheck = time.Now()
-		status = a.facts(status, os)
-		status.TargetVersion, status.Message, status.UpdateCheck = target, held, agentapi.Check{}
-		if target != os.VersionID {
-			status.Message = target + " is available"
-		}
+		return 0, a.put(ctx, status)
+	}
+	a.lastCheck = time.Now()
+	before := status
+	status = a.facts(status, os)
+	status.TargetVersion, status.HeldUpdate, status.Message = target, held, sentence(held)
+	if target != os.VersionID {
+		status.Message = target + " is available"
+	}
+	status.UpdateCheck = agentapi.Check{LastSuccess: before.UpdateCheck.LastSuccess}
+	if !status.Equal(before) || a.outdated(before.UpdateCheck.LastSuccess) {
+		status.UpdateCheck.LastSuccess = a.lastCheck.UTC().Format(time.RFC3339)
 	}
 	return 0, a.put(ctx, status)
 }
 
-// failing describes a look that failed. While looks succeed nothing is written, so the time of the last one comes
-// with the first that does not.
+// checkShownFor is how old the time of the last good look in the status may be: younger ones are not worth a write.
+const checkShownFor = 6 * time.Hour
+
+func (a *Agent) outdated(shown string) bool {
+	t, err := time.Parse(time.RFC3339, shown)
+	return err != nil || a.lastCheck.Sub(t) > checkShownFor
+}
+
+// sentence says for people why a host stays; "" if nothing keeps it.
+func sentence(h agentapi.Held) string {
+	switch hostapi.HeldReason(h.Reason) {
+	case "":
+		return ""
+	case hostapi.HeldByWave:
+		return h.Version + " is there; this host waits for its wave until " + h.Until
+	case hostapi.HeldByLock:
+		return h.Version + " is there; this host is locked to " + h.LockedTo
+	case hostapi.HeldAsBlocked:
+		return h.Version + " is there; it fell back on this host and is not tried again"
+	default:
+		return h.Version + " is there, but held back by its wave or by the version lock of the host"
+	}
+}
+
+// failing describes a look that failed.
 func (a *Agent) failing(before agentapi.Check, err error) agentapi.Check {
 	c := agentapi.Check{Error: clip(err.Error()), FailingSince: before.FailingSince, LastSuccess: before.LastSuccess}
 	if c.FailingSince == "" {
@@ -62,13 +90,16 @@ func (a *Agent) failing(before agentapi.Check, err error) agentapi.Check {
 	return c
 }
 
-// look asks the host for the version it would update to, the running one if there is none; held says why a newer
+// heldSomehow is the reason of a host that does not tell one.
+const heldSomehow = "unknown"
+
+// look asks the host for the version it would update to, the running one if there is none; held says why another
 // one that it knows is not chosen.
-func (a *Agent) look(ctx context.Context) (target, held string, os hostapi.OS, err error) {
+func (a *Agent) look(ctx context.Context) (target string, held agentapi.Held, os hostapi.OS, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	if os, err = a.os(ctx); err != nil {
-		return "", "", os, err
+		return "", held, os, err
 	}
 	var status hostapi.UpdateStatus
 	for range maxSteps { // as often as somebody else's command is under way
@@ -77,14 +108,15 @@ func (a *Agent) look(ctx context.Context) (target, held string, os hostapi.OS, e
 			break
 		}
 	}
-	if err != nil {
-		return "", "", os, err
-	}
-	if status.ChosenUpdate != nil {
-		return status.ChosenUpdate.Version, "", os, nil
-	}
-	if len(status.AvailableUpdates) > 0 && status.AvailableUpdates[0] != os.VersionID {
-		held = status.AvailableUpdates[0] + " is there, but held back by its wave or by the version lock of the host"
+	switch h := status.HeldUpdate; {
+	case err != nil:
+		return "", held, os, err
+	case status.ChosenUpdate != nil:
+		return status.ChosenUpdate.Version, held, os, nil
+	case h != nil:
+		held = agentapi.Held{Version: clipTo(h.Version, maxWord), Reason: clipTo(string(h.Reason), maxWord), Until: clipTo(h.Until, maxWord), LockedTo: clipTo(h.LockedTo, maxWord)}
+	case len(status.AvailableUpdates) > 0 && status.AvailableUpdates[0] != os.VersionID:
+		held = agentapi.Held{Version: clipTo(status.AvailableUpdates[0], maxWord), Reason: heldSomehow}
 	}
 	return os.VersionID, held, os, nil
 }

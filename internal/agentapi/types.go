@@ -61,16 +61,28 @@ type Status struct {
 	// BootID is the boot id of the running system; in state StagedAndPerformedUpdate the one under which
 	// the update was staged. Additive.
 	BootID string `json:"boot_id,omitempty"`
-	// UpdateCheck is set while the host cannot look for updates. Additive.
+	// UpdateCheck is how the host's looks for updates go. Additive.
 	UpdateCheck Check `json:"update_check,omitzero"`
+	// HeldUpdate is an update that is published and that the host does not move to for now. Additive.
+	HeldUpdate Held `json:"held_update,omitzero"`
 }
 
-// Check says why the host cannot look for updates; it is zero when it can. Times are in RFC 3339.
+// Check is how the host's looks for updates go. Times are in RFC 3339.
 type Check struct {
+	// Error is why the last look failed, "" if it did not.
 	Error        string `json:"error,omitempty"`
 	FailingSince string `json:"failing_since,omitempty"`
-	// LastSuccess is "" if unknown.
+	// LastSuccess is "" if unknown. While all looks succeed it is renewed a few times per day only.
 	LastSuccess string `json:"last_success,omitempty"`
+}
+
+// Held says what a host waits for: as reason "wave", until its turn comes, "lock", by which it is locked to another
+// version, or "blocked", because the version fell back there.
+type Held struct {
+	Version  string `json:"version,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Until    string `json:"until,omitempty"`
+	LockedTo string `json:"locked_to,omitempty"`
 }
 
 // Equal reports whether two statuses are the same, value for value.

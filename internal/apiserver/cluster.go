@@ -259,21 +259,32 @@ func statusPatch(s agentapi.Status) map[string]any {
 			p[key] = value
 		}
 	}
-	p["update_check"] = nil
-	if check := s.UpdateCheck; check != (agentapi.Check{}) {
-		fields := map[string]any{"error": check.Error, "failing_since": nil, "last_success": nil}
-		if check.FailingSince != "" {
-			fields["failing_since"] = check.FailingSince
-		}
-		if check.LastSuccess != "" {
-			fields["last_success"] = check.LastSuccess
-		}
-		p["update_check"] = fields
-	}
+	p["update_check"] = textsOrNull(map[string]string{
+		"error": s.UpdateCheck.Error, "failing_since": s.UpdateCheck.FailingSince, "last_success": s.UpdateCheck.LastSuccess,
+	})
+	p["held_update"] = textsOrNull(map[string]string{
+		"version": s.HeldUpdate.Version, "reason": s.HeldUpdate.Reason, "until": s.HeldUpdate.Until, "locked_to": s.HeldUpdate.LockedTo,
+	})
 	if s.CurrentState != agentapi.StagedAndPerformedUpdate { // the state in which a node is drained
 		p["drain"] = nil
 	}
 	return p
+}
+
+// textsOrNull is an object of texts in which empty ones are nulls; nil if all are empty.
+func textsOrNull(texts map[string]string) any {
+	fields := map[string]any{}
+	some := false
+	for key, text := range texts {
+		fields[key] = nil
+		if text != "" {
+			fields[key], some = text, true
+		}
+	}
+	if !some {
+		return nil
+	}
+	return fields
 }
 
 func wireSpec(s v2.BottlerocketShadowSpec) *agentapi.Spec {
@@ -289,8 +300,13 @@ func wireStatus(s v2.BottlerocketShadowStatus) *agentapi.Status {
 	if c := s.UpdateCheck; c != nil {
 		check = agentapi.Check{Error: c.Error, FailingSince: c.FailingSince, LastSuccess: c.LastSuccess}
 	}
+	var held agentapi.Held
+	if h := s.HeldUpdate; h != nil {
+		held = agentapi.Held(*h)
+	}
 	return &agentapi.Status{
 		UpdateCheck:                     check,
+		HeldUpdate:                      held,
 		CurrentVersion:                  string(s.CurrentVersion),
 		TargetVersion:                   string(s.TargetVersion),
 		CurrentState:                    agentapi.State(s.CurrentState),

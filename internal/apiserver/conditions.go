@@ -33,7 +33,7 @@ func conditionsOf(before []metav1.Condition, s agentapi.Status) []metav1.Conditi
 	case s.UpdateCheck.Error != "":
 		set(v2.ConditionUpdated, metav1.ConditionUnknown, "CheckFailed", "the host cannot look for updates")
 	default:
-		set(v2.ConditionUpdated, metav1.ConditionTrue, "UpToDate", s.Message) // with what is held back, if anything
+		set(v2.ConditionUpdated, metav1.ConditionTrue, heldReason(s.HeldUpdate), s.Message)
 	}
 	if check := s.UpdateCheck; check.Error != "" {
 		message := check.Error
@@ -42,12 +42,32 @@ func conditionsOf(before []metav1.Condition, s agentapi.Status) []metav1.Conditi
 		}
 		set(v2.ConditionUpdateCheck, metav1.ConditionFalse, "CheckFailed", message)
 	} else {
-		set(v2.ConditionUpdateCheck, metav1.ConditionTrue, "CheckSucceeded", "")
+		message := ""
+		if check.LastSuccess != "" {
+			message = "last success at " + check.LastSuccess + " or later"
+		}
+		set(v2.ConditionUpdateCheck, metav1.ConditionTrue, "CheckSucceeded", message)
 	}
 	if s.CurrentState != agentapi.StagedAndPerformedUpdate && meta.IsStatusConditionTrue(now, v2.ConditionDraining) {
 		set(v2.ConditionDraining, metav1.ConditionFalse, "NotDraining", "")
 	}
 	return now
+}
+
+// heldReason is why a node is as new as it can be: nothing else is published, or the host stays for now.
+func heldReason(h agentapi.Held) string {
+	switch h.Reason {
+	case "":
+		return "UpToDate"
+	case "wave":
+		return "WaveNotReached"
+	case "lock":
+		return "VersionLocked"
+	case "blocked":
+		return "VersionBlocked"
+	default:
+		return "HeldBack"
+	}
 }
 
 // conditions returns the present conditions of a node's shadow, from our own last write where the cache is behind it.

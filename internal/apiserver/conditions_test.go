@@ -29,6 +29,10 @@ func TestConditionsFollowTheReports(t *testing.T) {
 		says   string
 	}{
 		{"up to date", agentapi.Status{CurrentState: agentapi.Idle, CurrentVersion: "1.0.0", TargetVersion: "1.0.0", Message: "1.1.0 is there, but held back"}, v2.ConditionUpdated, "True", "UpToDate", "held back"},
+		{"its wave", agentapi.Status{CurrentState: agentapi.Idle, HeldUpdate: agentapi.Held{Version: "1.1.0", Reason: "wave"}, Message: "waits for its wave"}, v2.ConditionUpdated, "True", "WaveNotReached", "waits for its wave"},
+		{"its lock", agentapi.Status{CurrentState: agentapi.Idle, HeldUpdate: agentapi.Held{Version: "1.1.0", Reason: "lock"}}, v2.ConditionUpdated, "True", "VersionLocked", ""},
+		{"it fell back", agentapi.Status{CurrentState: agentapi.Idle, HeldUpdate: agentapi.Held{Version: "1.1.0", Reason: "blocked"}}, v2.ConditionUpdated, "True", "VersionBlocked", ""},
+		{"the last check is told", agentapi.Status{CurrentState: agentapi.Idle, UpdateCheck: agentapi.Check{LastSuccess: "2026-01-01T00:00:00Z"}}, v2.ConditionUpdateCheck, "True", "CheckSucceeded", "2026-01-01T00:00:00Z or later"},
 		{"the check works", agentapi.Status{CurrentState: agentapi.Idle}, v2.ConditionUpdateCheck, "True", "CheckSucceeded", ""},
 		{"D36: the check fails", agentapi.Status{CurrentState: agentapi.Idle, UpdateCheck: agentapi.Check{Error: "no route to host", LastSuccess: "2026-01-01T00:00:00Z"}}, v2.ConditionUpdateCheck, "False", "CheckFailed", "no route to host; last success at 2026-01-01T00:00:00Z"},
 		{"so nobody knows", agentapi.Status{CurrentState: agentapi.Idle, UpdateCheck: agentapi.Check{Error: "no route to host"}}, v2.ConditionUpdated, "Unknown", "CheckFailed", ""},

@@ -37,7 +37,7 @@ func (r *reconciler) refuse(shadows map[string]*v2.BottlerocketShadow, waiting [
 		if r.told[w.Node] == w.Reason {
 			continue
 		}
-		bad := w.Reason == plan.InvalidData || w.Reason == plan.AgentSilent
+		bad := w.Reason == plan.InvalidData || w.Reason == plan.AgentSilent || w.Reason == plan.CheckFailing || w.Reason == plan.VersionBlocked
 		r.tell(brs, bad, string(w.Reason), "Wait", w.Sentence())
 		r.cfg.Log.Info("node waits", "node", w.Node, "reason", w.Reason, "detail", w.Sentence())
 	}
@@ -48,7 +48,8 @@ func (r *reconciler) refuse(shadows map[string]*v2.BottlerocketShadow, waiting [
 // course; that a node under observation is not Ready yet is, too.
 func isRefusal(w plan.Wait, brs *v2.BottlerocketShadow) bool {
 	switch w.Reason {
-	case plan.InvalidData, plan.AgentSilent, plan.BackOff, plan.OutsideWindow, plan.NodeCordoned, plan.StartsDisabled:
+	case plan.InvalidData, plan.AgentSilent, plan.BackOff, plan.OutsideWindow, plan.NodeCordoned, plan.StartsDisabled,
+		plan.CheckFailing, plan.WaveNotReached, plan.VersionLocked, plan.VersionBlocked, plan.HeldBack:
 		return true
 	case plan.NodeNotReady:
 		return brs.Spec.State == v2.Idle

@@ -27,6 +27,8 @@ var (
 		"Number of hosts that run each version of the operating system.", []string{"bottlerocket_version"}, nil)
 	nodesWaiting = prometheus.NewDesc("drydock_nodes_waiting",
 		"Number of nodes that wait, by what they wait for.", []string{"reason"}, nil)
+	checksFailing = prometheus.NewDesc("drydock_update_check_failing_seconds",
+		"How long the node that has failed longest to look for updates has done so, in seconds; 0 if all nodes can.", nil, nil)
 	slotsUsed = prometheus.NewDesc("drydock_slots_used",
 		"Number of nodes that count against the limit of concurrent updates.", nil, nil)
 	slotsLimit = prometheus.NewDesc("drydock_slots_limit",
@@ -119,7 +121,7 @@ type gauges struct {
 }
 
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{hostsState, hostsVersion, nodesWaiting, slotsUsed, slotsLimit, nextWindow, leader, buildInfo} {
+	for _, d := range []*prometheus.Desc{hostsState, hostsVersion, nodesWaiting, checksFailing, slotsUsed, slotsLimit, nextWindow, leader, buildInfo} {
 		ch <- d
 	}
 }
@@ -139,9 +141,14 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		return // elected a moment ago
 	}
 	waiting := map[plan.WaitReason]float64{}
+	failing := 0.0
 	for _, w := range d.Waiting {
 		waiting[w.Reason]++
+		if w.Reason == plan.CheckFailing && !w.Since.IsZero() {
+			failing = max(failing, g.cfg.Now().Sub(w.Since).Seconds())
+		}
 	}
+	ch <- gauge(checksFailing, failing)
 	for reason, n := range waiting {
 		ch <- gauge(nodesWaiting, n, string(reason))
 	}

@@ -123,6 +123,54 @@ func TestD56RefusalsAreToldOnceEach(t *testing.T) {
 	}
 }
 
+// D36: what a host knows of its updates reaches the events and the metrics.
+func TestD36WhatTheHostSaysOfItsUpdatesIsTold(t *testing.T) {
+	held := func(name string, h v2.HeldUpdate) *v2.BottlerocketShadow {
+		brs := shadow(name)
+		brs.Status.TargetVersion = brs.Status.CurrentVersion
+		brs.Status.HeldUpdate = &h
+		return brs
+	}
+	failing := shadow("d")
+	failing.Status.TargetVersion = failing.Status.CurrentVersion
+	f := newFixture(t, 1, node("a"), node("b"), node("c"), node("d"),
+		held("a", v2.HeldUpdate{Version: "1.22.0", Reason: "wave", Until: "2999-01-02T03:04:05Z"}),
+		held("b", v2.HeldUpdate{Version: "1.22.0", Reason: "lock", LockedTo: "1.20.0"}),
+		held("c", v2.HeldUpdate{Version: "1.22.0", Reason: "blocked"}), failing)
+	failing.Status.UpdateCheck = &v2.UpdateCheck{
+		Error: "timestamp.json: no route to host", FailingSince: f.clock.Add(-90 * time.Minute).Format(time.RFC3339), LastSuccess: f.clock.Add(-2 * time.Hour).Format(time.RFC3339),
+	}
+	if err := f.server.Status().Update(t.Context(), failing); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		f.reconcile()
+	}
+	told := strings.Join(f.drainEvents(), "\n")
+	for _, want := range []string{
+		"Normal WaveNotReached waits for its wave of 1.22.0 until 2999-01-02T03:04:05Z",
+		"Normal VersionLocked is locked to 1.20.0; 1.22.0 is published",
+		"Warning VersionBlocked refuses 1.22.0, which fell back there",
+		"Warning CheckFailing cannot look for updates since " + f.clock.Add(-90*time.Minute).UTC().Format(time.RFC3339) + ": timestamp.json: no route to host; the last look that succeeded was at ",
+	} {
+		if !strings.Contains(told, want) {
+			t.Errorf("no event %q in\n%s", want, told)
+		}
+	}
+	if n := strings.Count(told, "Normal "); n != 2 {
+		t.Errorf("%d events where one each is enough:\n%s", n, told)
+	}
+	leading := make(chan struct{})
+	close(leading)
+	got := values(t, f, leading, "drydock_update_check_failing_seconds")
+	for _, want := range []string{`drydock_nodes_waiting{reason="WaveNotReached"} 1`, `drydock_nodes_waiting{reason="VersionLocked"} 1`,
+		`drydock_nodes_waiting{reason="VersionBlocked"} 1`, `drydock_nodes_waiting{reason="CheckFailing"} 1`, "drydock_update_check_failing_seconds 5400"} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("no line %q in\n%s", want, grep(got, "drydock_"))
+		}
+	}
+}
+
 // values reads metrics as a Prometheus server does, and checks their form.
 func values(t *testing.T, f *fixture, leading <-chan struct{}, names ...string) string {
 	t.Helper()

@@ -60,6 +60,12 @@ func Shadow(brs *v2.BottlerocketShadow) plan.Shadow {
 			FailedAt:       Text(st.StateTransitionFailureTimestamp),
 			LastError:      st.LastError,
 		}
+		if c := st.UpdateCheck; c != nil && c.Error != "" { // one that succeeds is nothing to decide on
+			s.Status.Check = plan.Check{Error: c.Error, FailingSince: c.FailingSince, LastSuccess: c.LastSuccess}
+		}
+		if h := st.HeldUpdate; h != nil {
+			s.Status.Held = plan.Held(*h)
+		}
 	}
 	var mark timedOut
 	if text := brs.Annotations[v2.TimedOutAnnotation]; text != "" && json.Unmarshal([]byte(text), &mark) == nil {

@@ -182,7 +182,7 @@ func (p *planReport) print(w io.Writer, now time.Time, colours bool) error {
 
 func waitColour(reason string) colour {
 	switch plan.WaitReason(reason) {
-	case plan.InvalidData, plan.BackOff, plan.Recovering, plan.AgentSilent:
+	case plan.InvalidData, plan.BackOff, plan.Recovering, plan.AgentSilent, plan.CheckFailing, plan.VersionBlocked:
 		return red
 	case plan.UpToDate:
 		return green

@@ -31,7 +31,10 @@ func FuzzNext(f *testing.F) {
 	f.Add("Idle", "", "", "Idle", "1.20.0", "1.21.0", uint32(0), "")
 	f.Add("StagedAndPerformedUpdate", "2026-01-01T00:00:00Z", "1.21.0", "ErrorReset", "", "x", uint32(64), "9999-12-31T23:59:59Z")
 	f.Fuzz(func(t *testing.T, state, since, version, current, running, target string, crashes uint32, failed string) {
-		s := one(Spec{State(state), since, version}, &Status{running, target, State(current), crashes, failed, ""})
+		s := one(Spec{State(state), since, version}, &Status{
+			CurrentVersion: running, TargetVersion: target, CurrentState: State(current), CrashCount: crashes, FailedAt: failed,
+			Check: Check{Error: version, FailingSince: failed, LastSuccess: since}, Held: Held{Version: target, Reason: version, Until: since, LockedTo: failed},
+		})
 		s.Timeouts, s.CountUnavailable = limits, true
 		s.Shadows[0].TimedOut = TimedOut{Count: crashes, At: failed, State: State(current)}
 		d := Next(s, now)

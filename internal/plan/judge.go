@@ -102,8 +102,7 @@ func (f *Snapshot) judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 			Detail: "node runs " + status.CurrentVersion + " and no other version is offered",
 		}}
 	case status.CurrentVersion == status.TargetVersion:
-		wait.Reason, wait.Who = UpToDate, Publisher
-		return verdict{wait: wait}
+		return verdict{wait: stays(wait, status, now)}
 	}
 	if status.FailedAt != "" {
 		failed := parseTime(status.FailedAt)
@@ -130,6 +129,36 @@ func (f *Snapshot) judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 		return verdict{wait: wait}
 	}
 	return verdict{start: true} // row 5, once a slot is free
+}
+
+// stays says why a node does not move that is offered nothing.
+func stays(w Wait, status *Status, now time.Time) Wait {
+	check, held := status.Check, status.Held
+	if check.Error != "" { // it may be offered something, and not know
+		w.Reason, w.Who, w.Since, w.Detail = CheckFailing, Administrator, parseTime(check.FailingSince), check.Error
+		if last := parseTime(check.LastSuccess); !last.IsZero() {
+			w.Detail += "; the last look that succeeded was at " + last.UTC().Format(time.RFC3339)
+		}
+		return w
+	}
+	if held.Reason == "" {
+		w.Reason, w.Who = UpToDate, Publisher
+		return w
+	}
+	w.Version = clip(held.Version)
+	switch until := parseTime(held.Until); {
+	case held.Reason == "wave" && until.After(now):
+		w.Reason, w.Who, w.Until = WaveNotReached, Clock, until
+	case held.Reason == "wave": // its turn has come; the host has not looked since
+		w.Reason, w.Who = WaveNotReached, NodeAgent
+	case held.Reason == "lock":
+		w.Reason, w.Who, w.Detail = VersionLocked, Administrator, clip(held.LockedTo)
+	case held.Reason == "blocked":
+		w.Reason, w.Who = VersionBlocked, Administrator
+	default:
+		w.Reason, w.Who = HeldBack, Administrator
+	}
+	return w
 }
 
 // pause makes the wait last until the pause after the n-th failure in a row is over, if that is later.

@@ -74,6 +74,26 @@ type Status struct {
 	FailedAt string
 	// LastError is the cause of that failure, for people.
 	LastError string
+	// Check is how the host's looks for updates go; zero if they go well, or nothing is known.
+	Check Check
+	// Held is what the host does not move to for now; zero if nothing is.
+	Held Held
+}
+
+// Check says why a host cannot look for updates. Times are RFC 3339; empty if unknown.
+type Check struct {
+	Error        string
+	FailingSince string
+	LastSuccess  string
+}
+
+// Held is an update that is published, and what keeps a host from it: "wave" until Until (RFC 3339), "lock" by which it
+// is locked to LockedTo, "blocked" since it fell back there; another word if the host does not say.
+type Held struct {
+	Version  string
+	Reason   string
+	Until    string
+	LockedTo string
 }
 
 // Shadow is the update state of one node, as strings as they were stored: nothing in it is trusted.

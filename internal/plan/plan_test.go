@@ -43,6 +43,11 @@ func failedAt(ts string, crashes uint32) *Status {
 	return st
 }
 
+// offeredNothing is a node that runs what its host chooses.
+func offeredNothing(c Check, h Held) Snapshot {
+	return one(Spec{State: Idle}, &Status{CurrentVersion: "1.21.0", TargetVersion: "1.21.0", CurrentState: Idle, Check: c, Held: h})
+}
+
 // TestRows walks through the transition table of the contract, one node at a time.
 func TestRows(t *testing.T) {
 	upToDate := &Status{CurrentVersion: "1.21.0", TargetVersion: "1.21.0", CurrentState: Idle}
@@ -61,6 +66,12 @@ func TestRows(t *testing.T) {
 	}{
 		{name: "row 2: no status yet", s: one(Spec{State: Idle}, nil), wait: NoReport, who: NodeAgent},
 		{name: "row 3: up to date", s: one(Spec{State: Idle}, upToDate), wait: UpToDate, who: Publisher},
+		{name: "row 3: its wave has not come", s: offeredNothing(Check{}, Held{Version: "1.22.0", Reason: "wave", Until: "2999-01-01T00:00:00Z"}), wait: WaveNotReached, who: Clock},
+		{name: "row 3: its wave has come", s: offeredNothing(Check{}, Held{Version: "1.22.0", Reason: "wave", Until: before}), wait: WaveNotReached, who: NodeAgent},
+		{name: "row 3: locked", s: offeredNothing(Check{}, Held{Version: "1.22.0", Reason: "lock", LockedTo: "1.21.0"}), wait: VersionLocked, who: Administrator},
+		{name: "row 3: fell back here", s: offeredNothing(Check{}, Held{Version: "1.22.0", Reason: "blocked"}), wait: VersionBlocked, who: Administrator},
+		{name: "row 3: the host does not say", s: offeredNothing(Check{}, Held{Version: "1.22.0", Reason: "unknown"}), wait: HeldBack, who: Administrator},
+		{name: "row 3: nobody knows, D36", s: offeredNothing(Check{Error: "no route", FailingSince: before, LastSuccess: "long ago"}, Held{Version: "1.22.0", Reason: "lock"}), wait: CheckFailing, who: Administrator},
 		{name: "row 4: finished", s: one(working(Idle), upToDate), move: UpdateComplete, spec: Spec{State: Idle}},
 		{name: "row 4: a time alone is no reason to write", s: one(Spec{State: Idle, Since: before}, upToDate), wait: UpToDate, who: Publisher},
 		{name: "row 5: update available", s: one(Spec{State: Idle}, reports(Idle)), move: UpdateAvailable, spec: Spec{State: staged, Since: nowTS, Version: "1.21.0"}},

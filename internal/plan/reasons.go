@@ -50,6 +50,16 @@ type WaitReason string
 const (
 	// UpToDate: the node runs what it is offered.
 	UpToDate WaitReason = "UpToDate"
+	// CheckFailing: the host cannot look for updates, so nobody knows whether there is one; Detail says why.
+	CheckFailing WaitReason = "CheckFailing"
+	// WaveNotReached: a version is published, and the turn of the node comes at Until.
+	WaveNotReached WaitReason = "WaveNotReached"
+	// VersionLocked: a version is published, but the host is locked to another one.
+	VersionLocked WaitReason = "VersionLocked"
+	// VersionBlocked: a version is published that fell back on this node.
+	VersionBlocked WaitReason = "VersionBlocked"
+	// HeldBack: a version is published, and the host does not say why it stays.
+	HeldBack WaitReason = "HeldBack"
 	// NoShadow: the node is opted in, but its agent has not announced itself.
 	NoShadow WaitReason = "NoShadow"
 	// NoReport: the agent has announced the node, but not yet said in what state it is.
@@ -120,6 +130,23 @@ func (w Wait) Sentence() string {
 	switch w.Reason {
 	case UpToDate:
 		return "runs " + w.Version + " and is offered nothing else"
+	case CheckFailing:
+		s := "cannot look for updates"
+		if !w.Since.IsZero() {
+			s += " since " + w.Since.UTC().Format(time.RFC3339)
+		}
+		return s + ": " + w.Detail
+	case WaveNotReached:
+		if w.Until.IsZero() {
+			return "its wave for " + w.Version + " has come; it looks for updates soon"
+		}
+		return "waits for its wave of " + w.Version + " until " + w.Until.UTC().Format(time.RFC3339)
+	case VersionLocked:
+		return "is locked to " + w.Detail + "; " + w.Version + " is published"
+	case VersionBlocked:
+		return "refuses " + w.Version + ", which fell back there"
+	case HeldBack:
+		return "stays, although " + w.Version + " is published: its wave, its version lock or an earlier fall-back keeps it"
 	case NoShadow:
 		return "no agent has announced this node: is an agent pod running there?"
 	case NoReport:
@@ -190,6 +217,15 @@ func describe(s *Shadow, reason MoveReason, version string) string {
 	default:
 		return "spec had the state " + quote(string(s.Spec.State)) + ", which nobody may ask for"
 	}
+}
+
+// clip cuts a word from a shadow to what a sentence can bear.
+func clip(s string) string {
+	const most = 80 // bytes
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
 }
 
 // quote makes text from a shadow fit for a sentence, however long or strange it is.

@@ -81,9 +81,12 @@ type BottlerocketShadowStatus struct {
 	// Drain is how far a drain is; absent when there is none, or when it was over in seconds. Additive.
 	// +optional
 	Drain *DrainProgress `json:"drain,omitempty"`
-	// UpdateCheck is set while the host cannot look for updates. Additive.
+	// UpdateCheck is how the host's looks for updates go. Additive.
 	// +optional
-	UpdateCheck *FailingCheck `json:"update_check,omitempty"`
+	UpdateCheck *UpdateCheck `json:"update_check,omitempty"`
+	// HeldUpdate is an update that is published and that the host does not move to for now. Additive.
+	// +optional
+	HeldUpdate *HeldUpdate `json:"held_update,omitempty"`
 }
 
 // DrainProgress is how far a node's drain is.
@@ -99,16 +102,35 @@ type DrainProgress struct {
 	BlockingPDB string `json:"blocking_pdb,omitempty"`
 }
 
-// FailingCheck says why the host cannot look for updates.
-type FailingCheck struct {
-	// Error is why the last look failed.
-	Error string `json:"error"`
-	// FailingSince is when the first look in a row failed, in RFC 3339.
+// UpdateCheck is how the host's looks for updates go.
+type UpdateCheck struct {
+	// Error is why the last look failed; absent if it did not.
+	// +optional
+	Error string `json:"error,omitempty"`
+	// FailingSince is when the first look in a row failed, in RFC 3339; absent while looks succeed.
 	// +optional
 	FailingSince string `json:"failing_since,omitempty"`
-	// LastSuccess is when a look last succeeded, in RFC 3339; absent if unknown.
+	// LastSuccess is when a look last succeeded, in RFC 3339; absent if unknown. While all looks succeed it is renewed
+	// a few times per day only.
 	// +optional
 	LastSuccess string `json:"last_success,omitempty"`
+}
+
+// HeldUpdate is an update that a host does not move to for now.
+type HeldUpdate struct {
+	// Version is the version of the update.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// Reason is wave (the turn of the host comes at Until), lock (the host is locked to LockedTo) or blocked (the
+	// version fell back on this host).
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// Until is when the turn of the host comes, in RFC 3339.
+	// +optional
+	Until string `json:"until,omitempty"`
+	// LockedTo is the version that the host is locked to.
+	// +optional
+	LockedTo string `json:"locked_to,omitempty"`
 }
 
 // Types of the conditions.
