@@ -6,6 +6,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -14,10 +15,12 @@ import (
 	"time"
 
 	"github.com/drydock-os/drydock/internal/agentapi"
+	"github.com/drydock-os/drydock/internal/hostapi"
 )
 
 // refused is what a socket answers when nobody listens on it any more.
-var refused = &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+var refused = fmt.Errorf("%w: %w", hostapi.ErrDisconnected,
+	&net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})
 
 func TestAHostThatOnlyRestartsIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"syscall"
 	"time"
 
 	"github.com/drydock-os/drydock/internal/agentapi"
@@ -110,21 +108,30 @@ func (a *Agent) drain(ctx context.Context) error {
 // goDown asks for the reboot and waits for the end of this process. It returns only when that does not come.
 // The caller has committed to it: from the request on nothing calls it off.
 func (a *Agent) goDown(ctx context.Context, version string) error {
-	if err := a.cfg.Host.Reboot(ctx); err != nil && !cut(err) {
-		return fmt.Errorf("rebooting: %w", err)
-	}
-	a.log.Info("reboot requested, waiting for the end", "into", version)
-	err := a.saying(ctx, "rebooting into "+version, func(ctx context.Context) error {
-		return agentapi.Wait(ctx, a.cfg.RebootTimeout)
+	down, cancel := context.WithTimeout(ctx, a.cfg.RebootTimeout)
+	defer cancel()
+	err := a.saying(down, "rebooting into "+version, func(down context.Context) error {
+		var pause agentapi.Backoff
+		for {
+			err := a.cfg.Host.Reboot(down)
+			switch {
+			case err == nil:
+				a.log.Info("reboot requested, waiting for the end", "into", version)
+				<-down.Done()
+				return nil
+			case down.Err() != nil:
+				return nil
+			case !errors.Is(err, hostapi.ErrDisconnected):
+				return fmt.Errorf("rebooting: %w", err)
+			}
+			// Either the host goes down, and this process with it, or its daemon ended before it passed the request on.
+			if agentapi.Wait(down, pause.Next()) != nil {
+				return nil
+			}
+		}
 	})
-	if err != nil {
-		return nil
+	if err != nil || ctx.Err() != nil {
+		return err
 	}
 	return fmt.Errorf("rebooting: the host is still up %v after it was asked to reboot", a.cfg.RebootTimeout)
-}
-
-// cut reports whether the connection ended in the middle of a request, as a host that goes down does to it.
-func cut(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// maxSteps bounds a staging that goes in circles, because somebody else commands the same host.
+	// maxSteps bounds a staging that goes in circles, because somebody else commands the same host, or because its
+	// daemon ends over and over.
 	maxSteps = 12
 	// checkTimeout bounds one look for updates: a few small files from the repository.
 	checkTimeout = 10 * time.Minute
@@ -102,9 +103,9 @@ func (a *Agent) look(ctx context.Context) (target string, held agentapi.Held, os
 		return "", held, os, err
 	}
 	var status hostapi.UpdateStatus
-	for range maxSteps { // as often as somebody else's command is under way
+	for range maxSteps { // as often as somebody else's command is under way, or the daemon ends
 		status, err = a.command(ctx, hostapi.CommandRefresh, a.cfg.Host.Refresh)
-		if !errors.Is(err, hostapi.ErrBusy) {
+		if !again(err) {
 			break
 		}
 	}
@@ -122,7 +123,8 @@ func (a *Agent) look(ctx context.Context) (target string, held agentapi.Held, os
 }
 
 // stage returns when the host boots the wanted version next. It begins with what the host has already: a
-// command under way is waited for, an image that is staged or armed is used.
+// command under way is waited for, an image that is staged or armed is used. A daemon that ends in the middle of a
+// command is no failure: when it is back, it says what the host has, and staging goes on from there.
 func (a *Agent) stage(ctx context.Context, version string) error {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.StageTimeout)
 	defer cancel()
@@ -134,6 +136,7 @@ func (a *Agent) stage(ctx context.Context, version string) error {
 		return nil // it runs already: somebody else updated the node
 	}
 	refreshed := false
+	var last error // why the last step has to be looked at again
 	for range maxSteps {
 		status, err := a.updateStatus(ctx)
 		switch {
@@ -152,16 +155,20 @@ func (a *Agent) stage(ctx context.Context, version string) error {
 		case status.UpdateState != hostapi.StateIdle && chosen(status) == version:
 			err = a.prepare(ctx, version)
 		case !refreshed:
-			refreshed = true
 			_, err = a.command(ctx, hostapi.CommandRefresh, a.cfg.Host.Refresh)
+			refreshed = err == nil
 		case chosen(status) == "":
 			return fmt.Errorf("the host finds no update to %s now (withdrawn, or held back by its wave or version lock)", version)
 		default:
 			return fmt.Errorf("the host would install %s", chosen(status))
 		}
-		if err != nil && !errors.Is(err, hostapi.ErrBusy) {
+		if err != nil && !again(err) {
 			return err
 		}
+		last = err
+	}
+	if last != nil {
+		return fmt.Errorf("the host did not get ready in %d steps: %w", maxSteps, last)
 	}
 	return fmt.Errorf("the host did not get ready in %d steps; does somebody else command it?", maxSteps)
 }
@@ -182,20 +189,36 @@ func (a *Agent) prepare(ctx context.Context, version string) error {
 	return nil
 }
 
+// errInterrupted means that the host's daemon ended while a command was given or ran, and is back. The host's status is
+// true again and says what is left to do.
+var errInterrupted = errors.New("the host's daemon ended meanwhile")
+
+// again reports whether a command left no result of its own, but looking at the host again helps.
+func again(err error) bool {
+	return errors.Is(err, hostapi.ErrBusy) || errors.Is(err, errInterrupted)
+}
+
 // command runs one update command to its end and returns the status after it. It succeeds only if the last
 // command of the host is this one and ended well. hostapi.ErrBusy means that another command was running,
-// and that it has ended.
+// and that it has ended; errInterrupted means that the daemon ended, and is back.
 func (a *Agent) command(ctx context.Context, name hostapi.Command, start func(context.Context) error) (hostapi.UpdateStatus, error) {
 	begun := time.Now()
 	startErr := start(ctx)
-	if startErr != nil && !errors.Is(startErr, hostapi.ErrBusy) {
+	switch {
+	case startErr == nil || errors.Is(startErr, hostapi.ErrBusy):
+	case errors.Is(startErr, hostapi.ErrDisconnected):
+		startErr = fmt.Errorf("%w: %w", errInterrupted, startErr)
+	default:
 		return hostapi.UpdateStatus{}, startErr
 	}
 	status, err := a.updateStatus(ctx)
-	if startErr != nil { // busy
+	switch {
+	case errors.Is(startErr, hostapi.ErrBusy):
 		return status, startErr
-	}
-	if err != nil {
+	case startErr != nil && (err == nil || errors.Is(err, hostapi.ErrNotFound)):
+		a.log.Warn("looking at the host again", "command", name, "error", startErr)
+		return status, startErr
+	case err != nil:
 		return status, fmt.Errorf("waiting for %s: %w", name, err)
 	}
 	last := status.MostRecentCommand
@@ -206,6 +229,10 @@ func (a *Agent) command(ctx context.Context, name hostapi.Command, start func(co
 		text := strings.TrimSpace(last.Stderr)
 		if text == "" {
 			text = fmt.Sprintf("exit status %d", last.ExitStatus)
+		}
+		if last.Interrupted {
+			a.log.Warn("looking at the host again", "command", name, "error", text)
+			return status, fmt.Errorf("%w: %s: %s", errInterrupted, name, text)
 		}
 		return status, fmt.Errorf("%s failed on the host: %s", name, text)
 	}
@@ -233,7 +260,8 @@ func ask[T any](ctx context.Context, question func(context.Context) (T, error)) 
 	var pause agentapi.Backoff
 	for patience := hostTimeout; ; {
 		answer, err := question(ctx)
-		if _, answered := errors.AsType[*hostapi.StatusError](err); err == nil || answered || patience <= 0 {
+		_, answered := errors.AsType[*hostapi.StatusError](err)
+		if err == nil || answered && !errors.Is(err, hostapi.ErrDisconnected) || patience <= 0 {
 			return answer, err
 		}
 		d := pause.Next()

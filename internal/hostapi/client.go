@@ -143,7 +143,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err
 		}
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return fmt.Errorf("%s %s: %w", method, path, disconnected(ctx, err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
@@ -156,7 +156,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+1))
 	if err != nil {
-		return fmt.Errorf("%s %s: reading the reply: %w", method, path, err)
+		return fmt.Errorf("%s %s: reading the reply: %w", method, path, disconnected(ctx, err))
 	}
 	if len(body) > MaxBody {
 		return fmt.Errorf("%s %s: the reply is larger than %d bytes", method, path, MaxBody)
@@ -165,4 +165,12 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		return fmt.Errorf("%s %s: decoding the reply: %w", method, path, err)
 	}
 	return nil
+}
+
+// disconnected adds ErrDisconnected to what a connection answers, unless it was we who gave up.
+func disconnected(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDisconnected, err)
 }

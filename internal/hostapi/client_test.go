@@ -100,7 +100,35 @@ func TestBadReplies(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	_, err := New("/nonexistent/api.sock").OS(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "/nonexistent/api.sock") {
+	if !errors.Is(err, ErrDisconnected) || !strings.Contains(err.Error(), "/nonexistent/api.sock") {
 		t.Errorf("got %v, want an error that names the socket", err)
+	}
+}
+
+// A server that goes away in the middle of a command leaves its caller not knowing, and a caller that gives up knows.
+func TestTheServerGoesAway(t *testing.T) {
+	var answer func(net.Conn)
+	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		answer(conn)
+		_ = conn.Close()
+	})
+	for name, text := range map[string]string{
+		"before the answer": "", "in the header": "HTTP/1.1 20", "in the body": "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{",
+		"after saying so": "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+	} {
+		answer = func(conn net.Conn) { _, _ = io.WriteString(conn, text) }
+		if _, err := c.OS(t.Context()); !errors.Is(err, ErrDisconnected) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Prepare(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, ErrDisconnected) {
+		t.Errorf("gave up: %v", err)
 	}
 }

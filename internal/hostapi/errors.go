@@ -21,6 +21,10 @@ var (
 	// ErrNotFound (404) means that there is nothing to answer with: no status since boot, no chosen update,
 	// nothing staged, or a path the server does not know.
 	ErrNotFound = errors.New("not found")
+
+	// ErrDisconnected means that nobody answered: the connection could not be made, or ended before the answer was
+	// complete, or a daemon answered (503) that it is about to end. It may be starting again. Whether a command has begun is not known.
+	ErrDisconnected = errors.New("the host's daemon did not answer")
 )
 
 // StatusError is an answer other than success.
@@ -48,6 +52,8 @@ func (e *StatusError) Is(target error) bool {
 		return e.Code == http.StatusConflict
 	case ErrNotFound:
 		return e.Code == http.StatusNotFound
+	case ErrDisconnected:
+		return e.Code == http.StatusServiceUnavailable
 	}
 	return false
 }

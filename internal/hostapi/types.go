@@ -118,6 +118,10 @@ type CommandResult struct {
 	Timestamp  string        `json:"timestamp"`   // RFC 3339, UTC, nanoseconds: two results always differ
 	ExitStatus int           `json:"exit_status"` // 0, or a positive number
 	Stderr     string        `json:"stderr"`      // why it failed; "" on success
+
+	// Interrupted says that the command failed because the host's daemon ended, by a signal or otherwise: starting it
+	// again is all that it needs. An addition.
+	Interrupted bool `json:"interrupted,omitempty"`
 }
 
 // BlockedUpdate is a version that this host refuses, because it did not stay up here.

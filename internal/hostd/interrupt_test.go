@@ -87,7 +87,7 @@ func TestStopInTheMiddle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := status.MostRecentCommand; c.Type != hostapi.CommandPrepare || c.Status != hostapi.StatusFailed {
+	if c := status.MostRecentCommand; c.Type != hostapi.CommandPrepare || c.Status != hostapi.StatusFailed || !c.Interrupted {
 		t.Errorf("result %+v", c)
 	}
 	if status.UpdateState != hostapi.StateAvailable || status.StagingPartition != nil {

@@ -104,12 +104,12 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // Start starts a command. When it returns nil the update lock is taken; it is held until the outcome is in the status.
-// Errors: ErrBusy, ErrNotAllowed, ErrNoUpdate, ErrNothingStaged, and those of reading the disk.
+// Errors: ErrBusy, ErrNotAllowed, ErrNoUpdate, ErrNothingStaged, ErrStopping, and those of reading the disk.
 func (e *Engine) Start(cmd hostapi.Command) error {
 	e.mu.Lock() // also keeps our own readers of the status, which share the lock file, out of the way
 	defer e.mu.Unlock()
 	if e.stopped {
-		return errors.New("the host daemon is stopping")
+		return ErrStopping
 	}
 	if e.done != nil {
 		return ErrBusy
@@ -202,6 +202,7 @@ func (e *Engine) execute(ctx context.Context, j job) {
 	attrs := []any{"command", string(j.command), "status", "", "duration_seconds", time.Since(began).Seconds()}
 	if err != nil {
 		result.Status, result.ExitStatus, result.Stderr = hostapi.StatusFailed, 1, oneLine(err)
+		result.Interrupted = ctx.Err() != nil
 		attrs = append(attrs, "error", result.Stderr)
 	}
 	attrs[3] = string(result.Status)

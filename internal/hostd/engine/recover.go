@@ -69,7 +69,7 @@ func (e *Engine) recoverLocked() error {
 		const reason = "the host daemon ended while the command ran"
 		status.MostRecentCommand = &hostapi.CommandResult{
 			Type: r.Command, Status: hostapi.StatusFailed, ExitStatus: 1, Stderr: reason,
-			Timestamp: e.cfg.Now().UTC().Format(timestampFormat),
+			Timestamp: e.cfg.Now().UTC().Format(timestampFormat), Interrupted: true,
 		}
 		e.cfg.Log.Warn("update command finished", "command", string(r.Command), "status", string(hostapi.StatusFailed),
 			"duration_seconds", 0.0, "error", reason)

@@ -27,6 +27,9 @@ var (
 	// ErrNotBlocked means that a version cannot be unblocked because it is not blocked.
 	ErrNotBlocked = errors.New("the version is not blocked")
 
+	// ErrStopping means that the daemon is about to end.
+	ErrStopping = errors.New("the host daemon is stopping")
+
 	// ErrNoStatus means that no command has run since boot.
 	ErrNoStatus = errors.New("update status is uninitialized")
 )

@@ -143,6 +143,8 @@ func answer(err error) (int, string) {
 		return http.StatusUnprocessableEntity, "Tried to commit with no pending changes"
 	case errors.Is(err, engine.ErrBusy):
 		return http.StatusLocked, "Update lock held"
+	case errors.Is(err, engine.ErrStopping):
+		return http.StatusServiceUnavailable, err.Error()
 	case errors.Is(err, engine.ErrNotAllowed):
 		return http.StatusConflict, "Update action not allowed according to update state"
 	case errors.Is(err, engine.ErrNoUpdate):
