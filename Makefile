@@ -133,6 +133,8 @@ generate: $(BIN)/tools/controller-gen $(BIN)/tools/chart ## Write deep copies, C
 	$(BIN)/tools/chart -namespace brupop-bottlerocket-aws -o deploy/bottlerocket-update-operator.yaml $(CHARTS)/bottlerocket-update-operator
 	$(BIN)/tools/chart -rights -o deploy/rights.txt $(CHARTS)/bottlerocket-update-operator
 	$(BIN)/tools/chart -reference -o docs/operator/values.md $(CHARTS)/bottlerocket-update-operator
+	go test ./cmd/drydock -run '^TestTheDocumentNamesTheSettings$$' -count=1 -update >/dev/null
+	go test ./cmd/drydock-agent -run '^TestTheDocumentNamesTheSettings$$' -count=1 -update >/dev/null
 
 .PHONY: fmt
 fmt: ## Format all Go code

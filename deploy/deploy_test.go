@@ -235,8 +235,8 @@ func TestD63PodsAreHardened(t *testing.T) {
 		if p.RunAsNonRoot == nil || !*p.RunAsNonRoot {
 			t.Errorf("%s: may run as root", name)
 		}
-		if len(spec.Volumes) != 0 {
-			t.Errorf("%s: has volumes: %v", name, spec.Volumes)
+		if len(spec.Volumes) != 1 || spec.Volumes[0].ConfigMap == nil || !*spec.Volumes[0].ConfigMap.Optional {
+			t.Errorf("%s: has other volumes than the levels of its log: %v", name, spec.Volumes)
 		}
 	}
 }
@@ -251,6 +251,7 @@ func TestMountsOfTheAgent(t *testing.T) {
 		"/run/api.sock":            "bottlerocket-api-socket",
 		"/var/run/secrets/tokens/": "bottlerocket-agent-service-account-token",
 		"/etc/brupop-tls-keys":     "bottlerocket-tls-keys",
+		"/etc/drydock/logging":     "log-levels",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("mounts (-want +got):\n%s", diff)

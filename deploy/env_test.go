@@ -15,9 +15,13 @@ import (
 func TestEveryVariableIsRead(t *testing.T) {
 	programs := map[string]string{"brupop-agent": "drydock-agent", "brupop-apiserver": "drydock", "brupop-controller-deployment": "drydock"}
 	for workload, spec := range pods(t) {
-		files, err := filepath.Glob(filepath.Join("..", "cmd", programs[workload], "*.go"))
-		if err != nil {
-			t.Fatal(err)
+		var files []string
+		for _, folder := range []string{filepath.Join("cmd", programs[workload]), filepath.Join("internal", "logging")} {
+			found, err := filepath.Glob(filepath.Join("..", folder, "*.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, found...)
 		}
 		var source strings.Builder
 		for _, file := range files {

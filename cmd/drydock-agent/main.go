@@ -25,6 +25,8 @@ import (
 	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/logging"
+	"github.com/drydock-os/drydock/internal/setting"
 )
 
 // version is set by the linker.
@@ -37,7 +39,7 @@ const (
 	threads = 2
 )
 
-const usage = `drydock-agent moves the node it runs on through an update.
+var usage = `drydock-agent moves the node it runs on through an update.
 
 Usage: drydock-agent [flags]
 
@@ -49,13 +51,7 @@ Flags:
   -h, --help          print this
 
 Environment:
-  MY_NODE_NAME                      node this agent runs on (required)
-  APISERVER_SERVICE_PORT            port of the apiserver's Service (required)
-  POD_NAMESPACE                     namespace of the operator (default: that of the pod)
-  EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC  seconds out of load balancers before a drain (default 0: stay in)
-  LOGGING_FORMATTER                 json, or full, compact, pretty for text (default pretty)
-  TRACING_FILTER_DIRECTIVE          trace, debug, info, warn, error or off (default info)
-`
+` + setting.Help((&settings{}).table()) + "\n"
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
@@ -93,7 +89,7 @@ func serve(ctx context.Context, args []string, env func(string) string, stdout i
 		_, err = fmt.Fprintf(stdout, "drydock-agent %s (%s)\n", version, runtime.Version())
 		return err
 	}
-	s, err := readSettings(env, stdout)
+	s, err := readSettings(env)
 	if err != nil {
 		return err
 	}
@@ -103,9 +99,12 @@ func serve(ctx context.Context, args []string, env func(string) string, stdout i
 	if env("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(min(threads, runtime.NumCPU()))
 	}
+	l := logging.New(s.log, "agent", stdout)
+	go l.Follow(ctx)
+	log := l.Logger()
 	cluster, err := agentapi.NewClient(agentapi.Config{
-		URL: s.url, NodeName: s.node, TokenFile: *token, CAFile: *ca,
-		UserAgent: "drydock-agent/" + version, Log: s.log,
+		URL: s.url(), NodeName: s.node, TokenFile: *token, CAFile: *ca,
+		UserAgent: "drydock-agent/" + version, Log: log.With(logging.ComponentKey, "stream"),
 	})
 	if err != nil {
 		return err
@@ -113,10 +112,12 @@ func serve(ctx context.Context, args []string, env func(string) string, stdout i
 	defer cluster.Close()
 	host := hostapi.New(*socket)
 	defer host.Close()
-	a, err := agent.New(agent.Config{Host: host, Cluster: cluster, LBWait: s.lbWait, BootID: bootID(), Log: s.log})
+	a, err := agent.New(agent.Config{
+		Host: host, Cluster: cluster, LBWait: s.lbWait, DrainTimeout: s.drainTimeout(), CheckInterval: s.interval, BootID: bootID(), Log: log,
+	})
 	if err != nil {
 		return err
 	}
-	s.log.Info("agent started", "version", version, "node", s.node, "apiserver", s.url, "socket", *socket)
+	log.Info("agent started", "version", version, "node", s.node, "apiserver", s.url(), "socket", *socket)
 	return a.Run(ctx)
 }

@@ -5,11 +5,15 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/drydock-os/drydock/internal/setting"
 )
 
 func environment(pairs ...string) func(string) string {
@@ -30,6 +34,12 @@ func TestSettings(t *testing.T) {
 		{"", "", 0},
 		{"MY_NODE_NAME=", "MY_NODE_NAME is not set", 0},
 		{"APISERVER_SERVICE_PORT=", "port from 1 to 65535", 0},
+		{"APISERVER_SERVICE_PORT=https", `APISERVER_SERVICE_PORT is "https"`, 0},
+		{"DRAIN_TIMEOUT=0s", "DRAIN_TIMEOUT", 0},
+		{"DRAIN_TIMEOUT=forever", "a time above zero", 0},
+		{"UPDATE_CHECK_INTERVAL=1s", "a time from 10s to 24h", 0},
+		{"UPDATE_CHECK_INTERVAL=25h", "a time from 10s to 24h", 0},
+		{"UPDATE_CHECK_INTERVAL=10s", "", 0},
 		{"APISERVER_SERVICE_PORT=0", "port from 1 to 65535", 0},
 		{"APISERVER_SERVICE_PORT=70000", "port from 1 to 65535", 0},
 		{"EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC=0", "", 0},
@@ -42,11 +52,11 @@ func TestSettings(t *testing.T) {
 		{"LOGGING_ANSI_ENABLED=maybe", "LOGGING_ANSI_ENABLED", 0},
 		{"TRACING_FILTER_DIRECTIVE=anything[", "", 0},
 	} {
-		s, err := readSettings(environment(tc.set), io.Discard)
+		s, err := readSettings(environment(tc.set))
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: %v, want %q", tc.set, err, tc.want)
 		}
-		if err == nil && (s.lbWait != tc.wait || s.url != "https://brupop-apiserver.ns.svc:443") {
+		if err == nil && (s.lbWait != tc.wait || s.url() != "https://brupop-apiserver.ns.svc:443") {
 			t.Errorf("%s: %+v", tc.set, s)
 		}
 	}
@@ -89,5 +99,24 @@ func TestTheAgentLinksNoKubernetes(t *testing.T) {
 		if strings.Contains(first, ".") && !strings.HasPrefix(pkg, module) {
 			t.Errorf("links %s", pkg)
 		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the documents anew")
+
+// TestTheDocumentNamesTheSettings compares the reference with the program.
+func TestTheDocumentNamesTheSettings(t *testing.T) {
+	const file = "../../docs/operator/settings.md"
+	now, wanted, err := setting.Document(file, "agent", (&settings{}).table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case *update:
+		if err := os.WriteFile(file, []byte(wanted), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	case now != wanted:
+		t.Errorf("%s differs from the settings of the agent, run 'make generate'; it should be:\n%s", file, wanted)
 	}
 }

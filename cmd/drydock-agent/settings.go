@@ -5,15 +5,14 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/logging"
+	"github.com/drydock-os/drydock/internal/setting"
 )
 
 // namespaceFile is where a pod with a service account token finds its namespace. The agent's pod may have
@@ -25,79 +24,75 @@ const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
 // settings is what the environment says.
 type settings struct {
-	node   string
-	url    string
-	lbWait time.Duration
-	log    *slog.Logger
+	node      string
+	port      uint16
+	namespace string
+	lbWait    time.Duration
+	drain     time.Duration
+	interval  time.Duration
+	log       logging.Config
+}
+
+// table declares the environment.
+func (s *settings) table() []setting.Setting {
+	return append([]setting.Setting{
+		{
+			Name: "MY_NODE_NAME", Required: true, Meaning: "node this agent runs on",
+			Allowed: "the name of the node, as the pod sets it from spec.nodeName", Set: setting.Into(&s.node, setting.Text),
+		},
+		{
+			Name: "APISERVER_SERVICE_PORT", Required: true, Meaning: "port of the apiserver's Service",
+			Allowed: setting.APort, Set: setting.Into(&s.port, setting.Port),
+		},
+		{Name: "POD_NAMESPACE", Meaning: "namespace of the operator; that of the pod if unset", Set: setting.Into(&s.namespace, setting.Text)},
+		{
+			Name: "EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC", Fallback: "0", Meaning: "seconds out of load balancers before a drain, 0 to stay in them",
+			Allowed: setting.ASeconds, Set: setting.Into(&s.lbWait, setting.Seconds),
+		},
+		{
+			Name: "DRAIN_TIMEOUT", Fallback: "10m", Meaning: "that of the apiserver: the agent waits one and a half times as long, so that a drain that was cut can be repeated",
+			Allowed: setting.ADuration, Set: setting.Into(&s.drain, setting.Duration),
+		},
+		{
+			Name: "UPDATE_CHECK_INTERVAL", Fallback: "2m", Meaning: "time between two looks for updates, give or take a tenth",
+			Allowed: "a time from 10s to 24h", Set: setting.Into(&s.interval, checkInterval),
+		},
+	}, s.log.Settings("agent")...)
+}
+
+// checkInterval spares the repository, and bounds how late an update is noticed.
+func checkInterval(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err == nil && (d < 10*time.Second || d > 24*time.Hour) {
+		return 0, fmt.Errorf("%v is out of range", d)
+	}
+	return d, err
 }
 
 // readSettings checks the whole environment, so that a mistake shows at the start and not in mid-update.
-func readSettings(env func(string) string, logs io.Writer) (settings, error) {
+func readSettings(env setting.Env) (settings, error) {
 	var s settings
-	var err error
-	if s.log, err = logger(env, logs); err != nil {
+	if err := setting.Apply(env, s.table()); err != nil {
 		return s, err
 	}
-	if s.node = env("MY_NODE_NAME"); s.node == "" {
-		return s, cli.WithHint(cli.Usagef("MY_NODE_NAME is not set"), "the pod sets it from spec.nodeName")
-	}
-	value := env("APISERVER_SERVICE_PORT")
-	port, err := strconv.ParseUint(value, 10, 16)
-	if err != nil || port == 0 {
-		return s, cli.Usagef("APISERVER_SERVICE_PORT is %q, but may only be a port from 1 to 65535", value)
-	}
-	namespace := env("POD_NAMESPACE")
-	if namespace == "" {
+	if s.namespace == "" {
 		data, err := os.ReadFile(namespaceFile)
 		if err != nil {
 			return s, cli.WithHint(cli.Usagef("finding the operator's namespace: %w", err), "set POD_NAMESPACE")
 		}
-		namespace = strings.TrimSpace(string(data))
-	}
-	s.url = fmt.Sprintf("https://%s.%s.svc:%d", agentapi.ServiceName, namespace, port)
-	if value := env("EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC"); value != "" {
-		seconds, err := strconv.ParseUint(value, 10, 31)
-		if err != nil {
-			return s, cli.Usagef("EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC is %q, but may only be a whole number of seconds, 0 for no wait", value)
-		}
-		s.lbWait = time.Duration(seconds) * time.Second
+		s.namespace = strings.TrimSpace(string(data))
 	}
 	return s, nil
 }
 
-// logger understands the variables that all roles share. There is no colour, whatever LOGGING_ANSI_ENABLED says.
-func logger(env func(string) string, w io.Writer) (*slog.Logger, error) {
-	if v := env("LOGGING_ANSI_ENABLED"); v != "" && !strings.EqualFold(v, "true") && !strings.EqualFold(v, "false") {
-		return nil, cli.Usagef("LOGGING_ANSI_ENABLED is %q, but may only be true or false", v)
-	}
-	opts := &slog.HandlerOptions{Level: logLevel(env("TRACING_FILTER_DIRECTIVE"))}
-	switch v := env("LOGGING_FORMATTER"); v {
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
-	case "", "full", "compact", "pretty":
-		return slog.New(slog.NewTextHandler(w, opts)), nil
-	default:
-		return nil, cli.Usagef("LOGGING_FORMATTER is %q, but may only be full, compact, pretty or json", v)
-	}
+// url is where the apiserver is.
+func (s *settings) url() string {
+	return fmt.Sprintf("https://%s.%s.svc:%d", agentapi.ServiceName, s.namespace, s.port)
 }
 
-// logLevel finds the plain level in a list of directives of the original; without one it is info.
-func logLevel(directives string) slog.Level {
-	level := slog.LevelInfo
-	for d := range strings.SplitSeq(directives, ",") {
-		switch strings.ToLower(strings.TrimSpace(d)) {
-		case "trace", "debug":
-			level = slog.LevelDebug
-		case "info":
-			level = slog.LevelInfo
-		case "warn":
-			level = slog.LevelWarn
-		case "error", "off":
-			level = slog.LevelError
-		}
-	}
-	return level
-}
+// drainTimeout bounds all tries to drain together: one of them may take as long as the apiserver's own limit, or half
+// as long again where it forces.
+func (s *settings) drainTimeout() time.Duration { return s.drain + s.drain/2 }
 
 // bootID returns the kernel's boot id, "" where it cannot be read.
 func bootID() string {

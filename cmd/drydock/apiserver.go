@@ -16,6 +16,8 @@ import (
 	"github.com/drydock-os/drydock/internal/apiserver/certs"
 	"github.com/drydock-os/drydock/internal/apiserver/drain"
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/logging"
+	"github.com/drydock-os/drydock/internal/setting"
 )
 
 // releaseTimeout bounds release-nodes: thousands of nodes take seconds, and helm waits five minutes.
@@ -23,36 +25,25 @@ const releaseTimeout = 4 * time.Minute
 
 // apiServerCommand is the role that writes for the agents.
 func apiServerCommand(p process) *cobra.Command {
-	cfg := apiserver.Config{PodName: p.env("POD_NAME")}
+	var env apiServerEnv
+	cfg := &env.Config
 	var kubeconfig, metricsAddress string
 	cmd := &cobra.Command{
 		Use:   "apiserver",
 		Short: "Serve the nodes' agents: report status, cordon, drain (every replica works)",
-		Long: `Serve the nodes' agents: report status, cordon, drain (every replica works).
-
-Environment:
-  APISERVER_INTERNAL_PORT   port for the agents, HTTPS (default 8443)
-  TLS_MODE                  own: certificates of an authority of its own; files: those in /etc/brupop-tls-keys (default own)
-  DRAIN_TIMEOUT             how long a node may take to become empty (default 10m)
-  POD_NAME                  pod of this replica, which is evicted last from its node
-  POD_NAMESPACE             namespace of the operator's objects (default: that of the pod)
-  LOGGING_FORMATTER         json, or full, compact, pretty for text (default pretty)
-  TRACING_FILTER_DIRECTIVE  trace, debug, info, warn, error or off (default info)`,
+		Long: "Serve the nodes' agents: report status, cordon, drain (every replica works).\n\nEnvironment:\n" +
+			setting.Help(apiServerTable(&apiServerEnv{})),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := p.logger()
+			err := p.apiServerEnv(&env)
 			if err != nil {
 				return err
 			}
-			cfg.Log = log
-			port, err := p.apiServerEnv(&cfg)
-			if err != nil {
-				return err
-			}
+			cfg.Log = p.logger(cmd.Context(), env.log, "apiserver")
 			if cfg.REST, err = p.restConfig("drydock-apiserver", kubeconfig); err != nil {
 				return err
 			}
-			if cfg.Listener, err = listen(cmd, net.JoinHostPort("", strconv.Itoa(int(port)))); err != nil {
+			if cfg.Listener, err = listen(cmd, net.JoinHostPort("", strconv.Itoa(int(env.port)))); err != nil {
 				return cli.WithHint(err, "set APISERVER_INTERNAL_PORT to a free port")
 			}
 			defer cfg.Listener.Close()
@@ -62,7 +53,7 @@ Environment:
 				}
 				defer cfg.MetricsListener.Close()
 			}
-			s, err := apiserver.New(cfg)
+			s, err := apiserver.New(*cfg)
 			if err != nil {
 				return err
 			}
@@ -84,10 +75,11 @@ func releaseNodesCommand(p process) *cobra.Command {
 		Short: "Lift the operator's cordons and other marks from all nodes, after it was uninstalled",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := p.logger()
-			if err != nil {
+			var logs logging.Config
+			if err := setting.Apply(p.env, logs.Settings("apiserver")); err != nil {
 				return err
 			}
+			log := p.logger(cmd.Context(), logs, "apiserver")
 			cfg, err := p.restConfig("drydock-apiserver", kubeconfig)
 			if err != nil {
 				return err
@@ -106,29 +98,55 @@ func releaseNodesCommand(p process) *cobra.Command {
 	return cmd
 }
 
-// apiServerEnv reads the environment into cfg and returns the port for the agents.
-func (p process) apiServerEnv(cfg *apiserver.Config) (uint16, error) {
+// apiServerEnv is what the environment of an apiserver says.
+type apiServerEnv struct {
+	apiserver.Config
+	port uint16
+	log  logging.Config
+}
+
+// apiServerTable are the settings of the apiserver.
+func apiServerTable(e *apiServerEnv) []setting.Setting {
+	return append([]setting.Setting{
+		{
+			Name: "APISERVER_INTERNAL_PORT", Fallback: "8443", Meaning: "port for the agents, HTTPS",
+			Allowed: setting.APort, Set: setting.Into(&e.port, setting.Port),
+		},
+		{
+			Name: "TLS_MODE", Fallback: "own", Meaning: "own: certificates of an authority of its own; files: those in " + certs.FilesDir,
+			Allowed: "own or files", Set: func(v string) error {
+				mode, err := setting.OneOf("own", "files")(v)
+				if mode == "files" {
+					e.CertDir = certs.FilesDir
+				}
+				return err
+			},
+		},
+		{
+			Name: "DRAIN_TIMEOUT", Fallback: drain.DefaultDeadline.String(), Meaning: "how long a node may take to become empty",
+			Allowed: setting.ADuration, Set: setting.Into(&e.DrainDeadline, setting.Duration),
+		},
+		{
+			Name: "DRAIN_ON_TIMEOUT", Fallback: "abort",
+			Meaning: "what happens then: abort, and the node is put back into service; or force, and the pods that are left are deleted past their budgets and get half as long again to end",
+			Allowed: "abort or force", Set: func(v string) error {
+				choice, err := setting.OneOf("abort", "force")(v)
+				e.DrainForce = choice == "force"
+				return err
+			},
+		},
+		{Name: "POD_NAME", Meaning: "pod of this replica, which is evicted last from its node", Set: setting.Into(&e.PodName, setting.Text)},
+		namespaceSetting,
+	}, e.log.Settings("apiserver")...)
+}
+
+// apiServerEnv reads the environment into e.
+func (p process) apiServerEnv(e *apiServerEnv) error {
 	var err error
-	if cfg.Namespace, err = p.namespace(); err != nil {
-		return 0, err
+	if e.Namespace, err = p.namespace(); err != nil {
+		return err
 	}
-	value := p.envOr("APISERVER_INTERNAL_PORT", "8443")
-	port, err := strconv.ParseUint(value, 10, 16)
-	if err != nil || port == 0 {
-		return 0, badEnv("APISERVER_INTERNAL_PORT", value, "a port from 1 to 65535")
-	}
-	switch mode := p.envOr("TLS_MODE", "own"); mode {
-	case "own":
-	case "files":
-		cfg.CertDir = certs.FilesDir
-	default:
-		return 0, badEnv("TLS_MODE", mode, "own or files")
-	}
-	value = p.envOr("DRAIN_TIMEOUT", drain.DefaultDeadline.String())
-	if cfg.DrainDeadline, err = time.ParseDuration(value); err != nil || cfg.DrainDeadline <= 0 {
-		return 0, badEnv("DRAIN_TIMEOUT", value, "a time above zero, such as 10m")
-	}
-	return uint16(port), nil
+	return setting.Apply(p.env, apiServerTable(e))
 }
 
 // listen opens a TCP port, on IPv4 and IPv6 where the address names neither.

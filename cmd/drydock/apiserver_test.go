@@ -14,6 +14,8 @@ func TestMistakesOfTheApiserverAreNamedAtStart(t *testing.T) {
 	for name, tc := range map[string]struct{ value, allowed string }{
 		"APISERVER_INTERNAL_PORT": {"70000", "a port from 1 to 65535"},
 		"DRAIN_TIMEOUT":           {"-1s", "a time above zero"},
+		"DRAIN_ON_TIMEOUT":        {"Force", "abort or force"},
+		"LOGGING_FORMATTER":       {"text", "full, compact, pretty or json"},
 		"TLS_MODE":                {"cert-manager", "own or files"},
 	} {
 		code, _, stderr := runWith(t, map[string]string{name: tc.value, "POD_NAMESPACE": "ns"}, "drydock", "apiserver")

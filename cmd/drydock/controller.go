@@ -8,6 +8,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/controller"
+	"github.com/drydock-os/drydock/internal/setting"
 )
 
 // alwaysOpen is the schedule that lets updates start at any time.
@@ -15,30 +16,29 @@ const alwaysOpen = "* * * * * * *"
 
 // controllerCommand is the role that decides which node moves when.
 func controllerCommand(p process) *cobra.Command {
-	cfg := controller.Config{Version: version}
+	env := controllerEnv{Config: controller.Config{Version: version}}
+	cfg := &env.Config
 	var kubeconfig string
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Decide which node is updated when (one leader among its replicas)",
 		Long: "Decide which node is updated when (one leader among its replicas).\n\nEnvironment:\n" +
-			helpOf(controllerTable(&controller.Config{}, &scheduleEnv{})),
+			setting.Help(controllerTable(&controllerEnv{})),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := p.logger()
-			if err != nil {
+			if err := p.controllerEnv(&env); err != nil {
 				return err
 			}
-			if err := p.controllerEnv(&cfg); err != nil {
-				return err
-			}
+			log := p.logger(cmd.Context(), env.log, "controller")
 			if p.env("SCHEDULER_CRON_EXPRESSION") != "" && (p.env("UPDATE_WINDOW_START") != "" || p.env("UPDATE_WINDOW_STOP") != "") {
 				log.Warn("UPDATE_WINDOW_START and UPDATE_WINDOW_STOP have no effect beside SCHEDULER_CRON_EXPRESSION")
 			}
+			var err error
 			if cfg.REST, err = p.restConfig(controller.Name, kubeconfig); err != nil {
 				return err
 			}
 			cfg.Log = log
-			c, err := controller.New(cfg)
+			c, err := controller.New(*cfg)
 			if err != nil {
 				return cli.Usage(err)
 			}
@@ -52,16 +52,18 @@ func controllerCommand(p process) *cobra.Command {
 	return cmd
 }
 
-// controllerEnv reads the environment into cfg.
-func (p process) controllerEnv(cfg *controller.Config) error {
+// controllerEnv reads the environment into e.
+func (p process) controllerEnv(e *controllerEnv) error {
 	var err error
-	if cfg.Namespace, err = p.namespace(); err != nil {
+	if e.Namespace, err = p.namespace(); err != nil {
 		return err
 	}
-	var schedule scheduleEnv
-	if err := p.apply(controllerTable(cfg, &schedule)); err != nil {
+	if err := setting.Apply(p.env, controllerTable(e)); err != nil {
 		return err
 	}
-	cfg.Schedule, err = p.schedule(&schedule)
+	if err := e.waits(); err != nil {
+		return err
+	}
+	e.Schedule, err = p.schedule(&e.schedule)
 	return err
 }

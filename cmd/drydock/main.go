@@ -20,7 +20,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
-	"github.com/drydock-os/drydock/internal/controller"
 	"github.com/drydock-os/drydock/internal/operatorcli"
 )
 
@@ -108,11 +107,11 @@ func newRoot(p process, plugin bool) *cobra.Command {
 
 // controllerSettings reads the environment of a deployed controller as that controller does.
 func controllerSettings(env func(string) string) (operatorcli.SnapshotAt, error) {
-	var cfg controller.Config
-	if err := (process{env: env}).controllerEnv(&cfg); err != nil {
+	var e controllerEnv
+	if err := (process{env: env}).controllerEnv(&e); err != nil {
 		return nil, err
 	}
-	return cfg.Snapshot, nil
+	return e.Snapshot, nil
 }
 
 // noArgs refuses arguments as a mistake on the command line.

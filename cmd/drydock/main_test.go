@@ -49,6 +49,7 @@ func TestD46MistakesAreNamedAtStart(t *testing.T) {
 		{env: map[string]string{"LOGGING_FORMATTER": "xml"}, want: []string{"LOGGING_FORMATTER", "xml", "full, compact, pretty or json"}},
 		{env: map[string]string{"LOGGING_ANSI_ENABLED": "yes"}, want: []string{"LOGGING_ANSI_ENABLED", "yes", "true or false"}},
 		{env: map[string]string{"LEASE_DURATION": "soon"}, want: []string{"LEASE_DURATION", "soon", "such as 90s"}},
+		{env: map[string]string{"STATE_TIMEOUT_REBOOTED": "10m"}, want: []string{"STATE_TIMEOUT_REBOOTED", "10m0s", "above 10m0s", "DRAIN_TIMEOUT"}},
 		{env: map[string]string{"POD_NAMESPACE": ""}, want: []string{"namespace", "POD_NAMESPACE"}},
 	}
 	for _, tt := range tests {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/logging"
 )
 
 // namespaceFile is where every pod with a service account token finds its namespace.
@@ -28,54 +30,14 @@ type process struct {
 	stdout, stderr io.Writer
 }
 
-// envOr returns an environment variable, or fallback when it is unset or empty.
-func (p process) envOr(name, fallback string) string {
-	if v := p.env(name); v != "" {
-		return v
-	}
-	return fallback
-}
-
-// logger returns the logger that the environment asks for, and makes the Kubernetes libraries use it too.
-// LOGGING_FORMATTER is json, or one of full, compact and pretty, which all mean text. LOGGING_ANSI_ENABLED is
-// checked, and has no effect: there is no colour. TRACING_FILTER_DIRECTIVE gives the level.
-func (p process) logger() (*slog.Logger, error) {
-	if v := p.env("LOGGING_ANSI_ENABLED"); v != "" && !strings.EqualFold(v, "true") && !strings.EqualFold(v, "false") {
-		return nil, badEnv("LOGGING_ANSI_ENABLED", v, "true or false")
-	}
-	opts := &slog.HandlerOptions{Level: logLevel(p.env("TRACING_FILTER_DIRECTIVE"))}
-	var h slog.Handler
-	switch v := p.envOr("LOGGING_FORMATTER", "pretty"); v {
-	case "json":
-		h = slog.NewJSONHandler(p.stdout, opts)
-	case "full", "compact", "pretty":
-		h = slog.NewTextHandler(p.stdout, opts)
-	default:
-		return nil, badEnv("LOGGING_FORMATTER", v, "full, compact, pretty or json")
-	}
-	log := slog.New(h)
-	klog.SetSlogLogger(log)
-	ctrllog.SetLogger(logr.FromSlogHandler(h))
-	return log, nil
-}
-
-// logLevel finds the plain level in a list of directives of the original, whose other forms name parts that
-// do not exist here. A filter never keeps a role from starting: without a plain level it is info.
-func logLevel(directives string) slog.Level {
-	level := slog.LevelInfo
-	for d := range strings.SplitSeq(directives, ",") {
-		switch strings.ToLower(strings.TrimSpace(d)) {
-		case "trace", "debug":
-			level = slog.LevelDebug
-		case "info":
-			level = slog.LevelInfo
-		case "warn":
-			level = slog.LevelWarn
-		case "error", "off":
-			level = slog.LevelError
-		}
-	}
-	return level
+// logger makes the log of a role, whose levels may change until ctx ends, and makes the Kubernetes libraries use it too.
+func (p process) logger(ctx context.Context, cfg logging.Config, role string) *slog.Logger {
+	l := logging.New(cfg, role, p.stdout)
+	libraries := l.Logger().With(logging.ComponentKey, "kubernetes")
+	klog.SetSlogLogger(libraries)
+	ctrllog.SetLogger(logr.FromSlogHandler(libraries.Handler()))
+	go l.Follow(ctx)
+	return l.Logger()
 }
 
 // namespace returns the namespace of the operator's objects.
@@ -105,9 +67,4 @@ func (p process) restConfig(component, kubeconfig string) (*rest.Config, error) 
 	cfg.UserAgent = component + "/" + version
 	cfg.QPS = -1
 	return cfg, nil
-}
-
-// badEnv says which variable is wrong and what it may be.
-func badEnv(name, value, allowed string) error {
-	return cli.Usagef("%s is %q, but may only be %s", name, value, allowed)
 }

@@ -10,183 +10,140 @@ import (
 	"time"
 	_ "time/tzdata" // the image has no time zones of its own
 
+	"github.com/drydock-os/drydock/internal/apiserver/drain"
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/controller"
+	"github.com/drydock-os/drydock/internal/logging"
 	"github.com/drydock-os/drydock/internal/plan"
+	"github.com/drydock-os/drydock/internal/setting"
 	"github.com/drydock-os/drydock/internal/window"
 )
 
-// setting is one environment variable of a role.
-type setting struct {
-	name     string
-	fallback string // when unset or empty; empty for none
-	meaning  string // for the help and the documents
-	allowed  string // for who got it wrong
-	set      func(value string) error
+// controllerEnv is what the environment of a controller says.
+type controllerEnv struct {
+	controller.Config
+	schedule window.Config
+	log      logging.Config
+
+	drain, lbWait time.Duration // of the other parts: they are waited for
 }
 
-// apply reads the settings from the environment. A value that cannot be honoured is an error now rather than a
-// surprise when it would first matter.
-func (p process) apply(settings []setting) error {
-	for _, s := range settings {
-		value := p.envOr(s.name, s.fallback)
-		if value == "" || s.set == nil {
-			continue
-		}
-		if err := s.set(value); err != nil {
-			return badEnv(s.name, value, s.allowed)
-		}
+// bootTime is what a node gets to reboot and be back, beside its drain.
+const bootTime = 15 * time.Minute
+
+// waits derives and checks the limit of the state in which other parts have limits of their own.
+func (e *controllerEnv) waits() error {
+	limit := &e.Timeouts.Rebooted
+	switch before := e.lbWait + e.drain; {
+	case *limit == 0:
+		*limit = e.lbWait + e.drain + e.drain/2 + bootTime
+	case *limit <= before:
+		return setting.Bad("STATE_TIMEOUT_REBOOTED", limit.String(), fmt.Sprintf(
+			"a time above %v, since a node may wait that long before it reboots (EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC and DRAIN_TIMEOUT)", before))
 	}
 	return nil
 }
 
-// helpOf lists settings for the help of a command.
-func helpOf(settings []setting) string {
-	var b strings.Builder
-	for _, s := range settings {
-		fallback := ""
-		if s.fallback != "" {
-			fallback = " (default " + s.fallback + ")"
-		}
-		fmt.Fprintf(&b, "  %-26s %s%s\n", s.name, s.meaning, fallback)
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
-// scheduleEnv holds what the schedule is made of until all of it has been read.
-type scheduleEnv struct{ window.Config }
-
 // controllerTable are the settings of the controller, in the order in which people read of them.
-func controllerTable(cfg *controller.Config, schedule *scheduleEnv) []setting {
-	const duration = "a time above zero, such as 90s, 10m or 1h30m"
-	return []setting{
+func controllerTable(e *controllerEnv) []setting.Setting {
+	cfg, schedule := &e.Config, &e.schedule
+	return append([]setting.Setting{
 		{
-			name: "MAX_CONCURRENT_UPDATE", fallback: "1",
-			meaning: "nodes updated at the same time: a whole number, 0 to start nothing, a share of the opted-in nodes such as 25% (rounded down, at least 1), or unlimited",
-			allowed: "a whole number from 0, where 0 starts nothing, a percentage from 1% to 100%, or unlimited",
-			set:     parsed(&cfg.MaxConcurrent, plan.ParseLimit),
+			Name: "MAX_CONCURRENT_UPDATE", Fallback: "1",
+			Meaning: "nodes updated at the same time: a whole number, 0 to start nothing, a share of the opted-in nodes such as 25% (rounded down, at least 1), or unlimited",
+			Allowed: "a whole number from 0, where 0 starts nothing, a percentage from 1% to 100%, or unlimited",
+			Set:     setting.Into(&cfg.MaxConcurrent, plan.ParseLimit),
 		},
 		{
-			name: "COUNT_UNAVAILABLE_NODES", fallback: "true",
-			meaning: "whether opted-in nodes that are not Ready, or cordoned by anybody, count against that limit",
-			allowed: "true or false", set: parsed(&cfg.CountUnavailable, parseBool),
+			Name: "COUNT_UNAVAILABLE_NODES", Fallback: "true",
+			Meaning: "whether opted-in nodes that are not Ready, or cordoned by anybody, count against that limit",
+			Allowed: setting.ABool, Set: setting.Into(&cfg.CountUnavailable, setting.Bool),
 		},
 		{
-			name: "UPDATE_CORDONED_NODES", fallback: "false",
-			meaning: "whether nodes that somebody else has cordoned are updated; they stay cordoned",
-			allowed: "true or false", set: parsed(&cfg.UpdateCordoned, parseBool),
+			Name: "UPDATE_CORDONED_NODES", Fallback: "false",
+			Meaning: "whether nodes that somebody else has cordoned are updated; they stay cordoned",
+			Allowed: setting.ABool, Set: setting.Into(&cfg.UpdateCordoned, setting.Bool),
 		},
 		{
-			name: "SCHEDULER_CRON_EXPRESSION", fallback: alwaysOpen,
-			meaning: "when updates may start: second, minute, hour, day of month, month, day of week and optionally year",
+			Name: "SCHEDULER_CRON_EXPRESSION", Fallback: alwaysOpen,
+			Meaning: "when updates may start: second, minute, hour, day of month, month, day of week and optionally year",
 		},
 		{
-			name: "SCHEDULER_TIME_ZONE", fallback: "UTC",
-			meaning: "time zone of the schedule, such as Europe/Berlin",
-			allowed: "the name of a time zone, such as UTC or Europe/Berlin",
-			set:     parsed(&schedule.Location, parseZone),
+			Name: "SCHEDULER_TIME_ZONE", Fallback: "UTC",
+			Meaning: "time zone of the schedule, such as Europe/Berlin",
+			Allowed: "the name of a time zone, such as UTC or Europe/Berlin",
+			Set:     setting.Into(&schedule.Location, parseZone),
 		},
 		{
-			name:    "SCHEDULER_WINDOW_DURATION",
-			meaning: "makes each time of the schedule the beginning of a window of this length, such as 4h",
-			allowed: "a time from 1s to 744h, such as 4h",
-			set:     parsed(&schedule.Length, parseLength),
+			Name:    "SCHEDULER_WINDOW_DURATION",
+			Meaning: "makes each time of the schedule the beginning of a window of this length, such as 4h",
+			Allowed: "a time from 1s to 744h, such as 4h",
+			Set:     setting.Into(&schedule.Length, parseLength),
 		},
 		{
-			name:    "UPDATE_WINDOW_START",
-			meaning: "daily window as hours:minutes:seconds; only without SCHEDULER_CRON_EXPRESSION",
+			Name:    "UPDATE_WINDOW_START",
+			Meaning: "daily window as hours:minutes:seconds; only without SCHEDULER_CRON_EXPRESSION",
 		},
 		{
-			name:    "UPDATE_WINDOW_STOP",
-			meaning: "end of that window, on the next day if it is earlier than the start",
+			Name:    "UPDATE_WINDOW_STOP",
+			Meaning: "end of that window, on the next day if it is earlier than the start",
 		},
 		{
-			name: "STATE_TIMEOUT_STAGED", fallback: "12m",
-			meaning: "how long a node may take to download and write an update",
-			allowed: duration, set: parsed(&cfg.Timeouts.Staged, parseDuration),
+			Name: "STATE_TIMEOUT_STAGED", Fallback: "12m",
+			Meaning: "how long a node may take to download and write an update",
+			Allowed: setting.ADuration, Set: setting.Into(&cfg.Timeouts.Staged, setting.Duration),
 		},
 		{
-			name: "STATE_TIMEOUT_REBOOTED", fallback: "30m",
-			meaning: "how long a node may take to be drained, reboot and come back",
-			allowed: duration, set: parsed(&cfg.Timeouts.Rebooted, parseDuration),
+			Name:    "STATE_TIMEOUT_REBOOTED",
+			Meaning: "how long a node may take to be drained, reboot and come back; unset: the wait for load balancers, one and a half DRAIN_TIMEOUT, and 15m",
+			Allowed: setting.ADuration, Set: setting.Into(&cfg.Timeouts.Rebooted, setting.Duration),
 		},
 		{
-			name: "STATE_TIMEOUT_MONITORING", fallback: "5m",
-			meaning: "how long a node may take to be Ready and confirm the update after its reboot",
-			allowed: duration, set: parsed(&cfg.Timeouts.Monitoring, parseDuration),
+			Name: "STATE_TIMEOUT_MONITORING", Fallback: "5m",
+			Meaning: "how long a node may take to be Ready and confirm the update after its reboot",
+			Allowed: setting.ADuration, Set: setting.Into(&cfg.Timeouts.Monitoring, setting.Duration),
 		},
 		{
-			name: "STATE_TIMEOUT_IDLE", fallback: "2m",
-			meaning: "how long a node may take to clean up before its slot is given to another",
-			allowed: duration, set: parsed(&cfg.Timeouts.Idle, parseDuration),
+			Name: "STATE_TIMEOUT_IDLE", Fallback: "2m",
+			Meaning: "how long a node may take to clean up before its slot is given to another",
+			Allowed: setting.ADuration, Set: setting.Into(&cfg.Timeouts.Idle, setting.Duration),
 		},
 		{
-			name: "LEASE_DURATION", fallback: "4s",
-			meaning: "how long the other replicas wait for a silent leader",
-			allowed: duration, set: parsed(&cfg.LeaderElection.LeaseDuration, parseDuration),
+			Name: "LEASE_DURATION", Fallback: "4s",
+			Meaning: "how long the other replicas wait for a silent leader",
+			Allowed: setting.ADuration, Set: setting.Into(&cfg.LeaderElection.LeaseDuration, setting.Duration),
 		},
 		{
-			name: "LEASE_RENEW_DEADLINE", fallback: "3s",
-			meaning: "how long the leader tries to stay it; shorter than LEASE_DURATION",
-			allowed: duration, set: parsed(&cfg.LeaderElection.RenewDeadline, parseDuration),
+			Name: "LEASE_RENEW_DEADLINE", Fallback: "3s",
+			Meaning: "how long the leader tries to stay it; shorter than LEASE_DURATION",
+			Allowed: setting.ADuration, Set: setting.Into(&cfg.LeaderElection.RenewDeadline, setting.Duration),
 		},
 		{
-			name: "LEASE_RETRY_PERIOD", fallback: "1s",
-			meaning: "pause between two tries of both; shorter than LEASE_RENEW_DEADLINE",
-			allowed: duration, set: parsed(&cfg.LeaderElection.RetryPeriod, parseDuration),
+			Name: "LEASE_RETRY_PERIOD", Fallback: "1s",
+			Meaning: "pause between two tries of both; shorter than LEASE_RENEW_DEADLINE",
+			Allowed: setting.ADuration, Set: setting.Into(&cfg.LeaderElection.RetryPeriod, setting.Duration),
 		},
 		{
-			name:    "MY_NODE_NAME",
-			meaning: "node of this pod, which is updated last",
-			set:     func(v string) error { cfg.NodeName = v; return nil },
+			Name: "DRAIN_TIMEOUT", Fallback: drain.DefaultDeadline.String(),
+			Meaning: "that of the apiserver; counts for the default of STATE_TIMEOUT_REBOOTED",
+			Allowed: setting.ADuration, Set: setting.Into(&e.drain, setting.Duration),
 		},
 		{
-			name:    "POD_NAMESPACE",
-			meaning: "namespace of the operator's objects; that of the pod if unset",
+			Name: "EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC", Fallback: "0",
+			Meaning: "that of the agents; counts for the default of STATE_TIMEOUT_REBOOTED",
+			Allowed: setting.ASeconds, Set: setting.Into(&e.lbWait, setting.Seconds),
 		},
 		{
-			name: "LOGGING_FORMATTER", fallback: "pretty",
-			meaning: "form of the log: json, or full, compact, pretty for text",
+			Name:    "MY_NODE_NAME",
+			Meaning: "node of this pod, which is updated last",
+			Set:     setting.Into(&cfg.NodeName, setting.Text),
 		},
-		{
-			name: "TRACING_FILTER_DIRECTIVE", fallback: "info",
-			meaning: "level of the log: trace, debug, info, warn, error or off",
-		},
-		{
-			name: "LOGGING_ANSI_ENABLED", fallback: "true",
-			meaning: "true or false, for compatibility: there is no colour",
-		},
-	}
+		namespaceSetting,
+	}, e.log.Settings("controller")...)
 }
 
-// parsed stores what parse makes of a value.
-func parsed[T any](field *T, parse func(string) (T, error)) func(string) error {
-	return func(value string) error {
-		v, err := parse(value)
-		if err == nil {
-			*field = v
-		}
-		return err
-	}
-}
-
-func parseBool(s string) (bool, error) {
-	switch strings.ToLower(s) {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
-	}
-	return false, strconv.ErrSyntax
-}
-
-func parseDuration(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err == nil && d <= 0 {
-		return 0, strconv.ErrRange
-	}
-	return d, err
-}
+// namespaceSetting is read by process.namespace.
+var namespaceSetting = setting.Setting{Name: "POD_NAMESPACE", Meaning: "namespace of the operator's objects; that of the pod if unset"}
 
 func parseLength(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
@@ -205,7 +162,7 @@ func parseZone(s string) (*time.Location, error) {
 }
 
 // schedule builds the schedule. A legacy window beside an expression is ignored, right or wrong.
-func (p process) schedule(s *scheduleEnv) (*window.Schedule, error) {
+func (p process) schedule(s *window.Config) (*window.Schedule, error) {
 	const start, stop = "UPDATE_WINDOW_START", "UPDATE_WINDOW_STOP"
 	s.Expression, s.Start, s.Stop = strings.TrimSpace(p.env("SCHEDULER_CRON_EXPRESSION")), p.env(start), p.env(stop)
 	legacy := s.Start != "" || s.Stop != ""
@@ -214,11 +171,11 @@ func (p process) schedule(s *scheduleEnv) (*window.Schedule, error) {
 		s.Expression = alwaysOpen
 	case s.Expression != "":
 	case s.Start == "":
-		return nil, badEnv(start, "", "a time such as 22:0:0, since "+stop+" is set")
+		return nil, setting.Bad(start, "", "a time such as 22:0:0, since "+stop+" is set")
 	case s.Stop == "":
-		return nil, badEnv(stop, "", "a time such as 4:30:0, since "+start+" is set")
+		return nil, setting.Bad(stop, "", "a time such as 4:30:0, since "+start+" is set")
 	}
-	schedule, err := window.New(s.Config)
+	schedule, err := window.New(*s)
 	switch {
 	case err == nil:
 		return schedule, nil

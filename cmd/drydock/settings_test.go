@@ -4,9 +4,8 @@
 package main
 
 import (
-	"fmt"
+	"flag"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,22 +13,23 @@ import (
 
 	"github.com/drydock-os/drydock/internal/controller"
 	"github.com/drydock-os/drydock/internal/plan"
+	"github.com/drydock-os/drydock/internal/setting"
 )
 
 // controllerWith reads an environment as the controller does.
 func controllerWith(t *testing.T, env map[string]string) controller.Config {
 	t.Helper()
-	var cfg controller.Config
+	var e controllerEnv
 	p := process{env: func(name string) string {
 		if name == "POD_NAMESPACE" {
 			return "test"
 		}
 		return env[name]
 	}}
-	if err := p.controllerEnv(&cfg); err != nil {
+	if err := p.controllerEnv(&e); err != nil {
 		t.Fatalf("%v: %v", env, err)
 	}
-	return cfg
+	return e.Config
 }
 
 func TestTheDefaultsOfTheController(t *testing.T) {
@@ -45,6 +45,22 @@ func TestTheDefaultsOfTheController(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, cfg); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+// The limit of the reboot follows those of what comes before it.
+func TestTheLimitOfTheRebootFollowsTheDrain(t *testing.T) {
+	for _, tc := range []struct {
+		env  map[string]string
+		want time.Duration
+	}{
+		{map[string]string{"DRAIN_TIMEOUT": "1h"}, 105 * time.Minute},
+		{map[string]string{"EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC": "600"}, 40 * time.Minute},
+		{map[string]string{"STATE_TIMEOUT_REBOOTED": "11m"}, 11 * time.Minute},
+	} {
+		if got := controllerWith(t, tc.env).Timeouts.Rebooted; got != tc.want {
+			t.Errorf("%v: %v, want %v", tc.env, got, tc.want)
+		}
 	}
 }
 
@@ -94,28 +110,26 @@ func TestSchedulesFromTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestTheDocumentNamesTheSettings compares the reference with the program, row by row.
+var update = flag.Bool("update", false, "write the documents anew")
+
+// TestTheDocumentNamesTheSettings compares the reference with the program.
 func TestTheDocumentNamesTheSettings(t *testing.T) {
-	const file = "../../docs/operator/controller-settings.md"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "|") {
-			got = append(got, strings.TrimSpace(line))
+	const file = "../../docs/operator/settings.md"
+	for section, settings := range map[string][]setting.Setting{
+		"controller": controllerTable(&controllerEnv{}), "apiserver": apiServerTable(&apiServerEnv{}),
+	} {
+		now, wanted, err := setting.Document(file, section, settings)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	want := []string{"| Variable | Default | Meaning |", "|---|---|---|"}
-	for _, s := range controllerTable(&controller.Config{}, &scheduleEnv{}) {
-		fallback := "unset"
-		if s.fallback != "" {
-			fallback = "`" + s.fallback + "`"
+		if *update {
+			if err := os.WriteFile(file, []byte(wanted), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
 		}
-		want = append(want, fmt.Sprintf("| `%s` | %s | %s%s. |", s.name, fallback, strings.ToUpper(s.meaning[:1]), s.meaning[1:]))
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s differs from the settings of the program (-want +got):\n%s\nits table should be:\n%s", file, diff, strings.Join(want, "\n"))
+		if diff := cmp.Diff(wanted, now); diff != "" {
+			t.Errorf("%s differs from the settings of the %s, run 'make generate' (-want +got):\n%s", file, section, diff)
+		}
 	}
 }

@@ -96,6 +96,9 @@ func TestD18ALongDrainShowsInTheStatus(t *testing.T) {
 		return s.Drain != nil && s.Drain.PodsLeft == 1 && s.Drain.BlockingPod == f.ns+"/web" && s.Drain.BlockingPDB == "web" &&
 			meta.IsStatusConditionTrue(s.Conditions, v2.ConditionDraining)
 	})
+	if got := r.scrape(t); !strings.Contains(got, "drydock_apiserver_drains_blocked 1\n") {
+		t.Errorf("no blocked drain in the metrics:\n%s", got)
+	}
 	put(agentapi.StagedAndPerformedUpdate) // a message of the agent in between changes nothing
 	if s := f.shadow(n.Name).Status; s.Drain == nil || !meta.IsStatusConditionTrue(s.Conditions, v2.ConditionDraining) {
 		t.Errorf("the agent's report removed the progress: %+v", s)
@@ -103,6 +106,9 @@ func TestD18ALongDrainShowsInTheStatus(t *testing.T) {
 	f.kill(web)
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+	if got := r.scrape(t); !strings.Contains(got, "drydock_apiserver_drains_blocked 0\n") {
+		t.Errorf("a drain that is over still counts as blocked:\n%s", got)
 	}
 	put(agentapi.RebootedIntoUpdate)
 	if s := f.shadow(n.Name).Status; s.Drain != nil || meta.IsStatusConditionTrue(s.Conditions, v2.ConditionDraining) {

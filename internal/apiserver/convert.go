@@ -68,9 +68,9 @@ func (s *Server) convert(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	case sum.Failure != "":
-		s.log.Warn("conversion refused", "to", sum.Desired, "objects", sum.Objects, "reason", sum.Failure)
+		s.conversionLog.Warn("conversion refused", "to", sum.Desired, "objects", sum.Objects, "reason", sum.Failure)
 	default:
-		s.log.Debug("converted", "to", sum.Desired, "objects", sum.Objects)
+		s.conversionLog.Debug("converted", "to", sum.Desired, "objects", sum.Objects)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(answer)

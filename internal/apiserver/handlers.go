@@ -120,12 +120,21 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 	s.metrics.draining.Inc()
 	defer s.metrics.draining.Dec()
 	var progress drain.Progress
+	defer func() { s.metrics.setBlocked(&progress, drain.Progress{}) }()
 	teller := s.tellProgress(ctx, id.NodeName)
 	err = s.drainer.Drain(ctx, id.NodeName, drain.Observer{
 		Blocked: func(b drain.Blocked) {
 			s.note(node, corev1.EventTypeWarning, "DrainBlocked", "Drain", "waiting for "+b.String())
 		},
-		Progress: func(p drain.Progress) { progress = p; teller.tell(p) },
+		Progress: func(p drain.Progress) {
+			s.metrics.setBlocked(&progress, p)
+			progress = p
+			teller.tell(p)
+		},
+		Forced: func(left []drain.Blocked) {
+			s.metrics.forced.Inc()
+			s.note(node, corev1.EventTypeWarning, "DrainForced", "Drain", fmt.Sprintf("the limit is over: %d pods are deleted past their budgets, the first is %s", len(left), left[0]))
+		},
 	})
 	teller.stop()
 	took := time.Since(started).Round(time.Millisecond)

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/drydock-os/drydock/internal/apiserver/drain"
 )
 
 // metrics are served on a port of their own, in the clear and without a token, so that any scraper reads them.
@@ -19,6 +21,8 @@ type metrics struct {
 	requests *prometheus.HistogramVec
 	streams  prometheus.Gauge
 	draining prometheus.Gauge
+	blocked  prometheus.Gauge
+	forced   prometheus.Counter
 	drains   *prometheus.CounterVec
 }
 
@@ -36,6 +40,12 @@ func newMetrics() *metrics {
 		draining: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "drydock_apiserver_drains_running", Help: "Drains that run in this replica now.",
 		}),
+		blocked: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "drydock_apiserver_drains_blocked", Help: "Drains in this replica in which a pod keeps being refused now.",
+		}),
+		forced: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "drydock_apiserver_drains_forced_total", Help: "Drains that deleted pods past their budgets when their limit was over.",
+		}),
 		drains: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "drydock_apiserver_drains_total", Help: "Drains that ended in this replica, by result: done, failed, interrupted.",
 		}, []string{"result"}),
@@ -43,7 +53,7 @@ func newMetrics() *metrics {
 	for _, result := range []string{"done", "failed", "interrupted"} {
 		m.drains.WithLabelValues(result) // so that the first failure is a change from 0
 	}
-	m.registry.MustRegister(m.requests, m.streams, m.draining, m.drains,
+	m.registry.MustRegister(m.requests, m.streams, m.draining, m.blocked, m.forced, m.drains,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -62,6 +72,16 @@ func (m *metrics) observe(route string, r *http.Request, code int, took time.Dur
 		route = "unknown"
 	}
 	m.requests.WithLabelValues(route, method, strconv.Itoa(code)).Observe(took.Seconds())
+}
+
+// setBlocked counts a drain as blocked or not, by its progress before and now.
+func (m *metrics) setBlocked(before *drain.Progress, now drain.Progress) {
+	switch was, is := before.Blocking != nil, now.Blocking != nil; {
+	case is && !was:
+		m.blocked.Inc()
+	case was && !is:
+		m.blocked.Dec()
+	}
 }
 
 func (m *metrics) handler() http.Handler {

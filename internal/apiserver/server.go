@@ -32,7 +32,11 @@ import (
 	"github.com/drydock-os/drydock/internal/apiserver/auth"
 	"github.com/drydock-os/drydock/internal/apiserver/certs"
 	"github.com/drydock-os/drydock/internal/apiserver/drain"
+	"github.com/drydock-os/drydock/internal/logging"
 )
+
+// componentKey tells the parts of this role apart in its log: auth, certs, conversion, drain.
+const componentKey = logging.ComponentKey
 
 const (
 	headerTimeout = 10 * time.Second
@@ -62,7 +66,9 @@ type Config struct {
 	PodName string
 	// DrainDeadline bounds one drain. Default drain.DefaultDeadline.
 	DrainDeadline time.Duration
-	Log           *slog.Logger // default: discard
+	// DrainForce is whether pods that are left then are deleted, past their budgets. Default: the drain fails.
+	DrainForce bool
+	Log        *slog.Logger // default: discard
 
 	// For tests: the pauses of a drain between two tries and between two reports. Defaults as in production.
 	drainPauseMin, drainPauseMax, drainReport time.Duration
@@ -81,21 +87,23 @@ type identity interface {
 
 // Server is one replica.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	cluster  *cluster
-	auth     *auth.Authenticator
-	identity identity
-	drainer  *drain.Drainer
-	sink     events.EventBroadcaster
-	events   events.EventRecorder
-	hub      *hub
-	metrics  *metrics
-	releases releaseQueue
-	limits   *limits
-	ready    atomic.Bool
-	wanted   atomic.Bool     // shadows cannot be read before they were converted by us
-	stopping context.Context // ends when the server begins to shut down; set by Run before serving
+	cfg Config
+	log *slog.Logger
+	// conversionLog is that of what the Kubernetes API server asks.
+	conversionLog *slog.Logger
+	cluster       *cluster
+	auth          *auth.Authenticator
+	identity      identity
+	drainer       *drain.Drainer
+	sink          events.EventBroadcaster
+	events        events.EventRecorder
+	hub           *hub
+	metrics       *metrics
+	releases      releaseQueue
+	limits        *limits
+	ready         atomic.Bool
+	wanted        atomic.Bool     // shadows cannot be read before they were converted by us
+	stopping      context.Context // ends when the server begins to shut down; set by Run before serving
 }
 
 // New checks cfg and makes no request.
@@ -109,23 +117,23 @@ func New(cfg Config) (*Server, error) {
 	if cfg.drainReport == 0 {
 		cfg.drainReport = progressInterval
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, hub: newHub(), metrics: newMetrics(), releases: newReleaseQueue(), limits: newLimits()}
+	s := &Server{cfg: cfg, log: cfg.Log, conversionLog: cfg.Log.With(componentKey, "conversion"), hub: newHub(), metrics: newMetrics(), releases: newReleaseQueue(), limits: newLimits()}
 	var err error
 	if s.cluster, err = newCluster(cfg.REST, cfg.Namespace); err != nil {
 		return nil, err
 	}
 	kube := s.cluster.kube
 	s.auth, err = auth.New(auth.Config{
-		Reviews: kube.AuthenticationV1().TokenReviews(), Kube: s.cluster, Namespace: cfg.Namespace, Log: cfg.Log,
+		Reviews: kube.AuthenticationV1().TokenReviews(), Kube: s.cluster, Namespace: cfg.Namespace, Log: cfg.Log.With(componentKey, "auth"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	if cfg.CertDir != "" {
-		s.identity = certs.NewFiles(cfg.CertDir, cfg.Log)
+		s.identity = certs.NewFiles(cfg.CertDir, cfg.Log.With(componentKey, "certs"))
 	} else {
 		s.identity, err = certs.New(certs.Config{
-			Secrets: kube.CoreV1().Secrets(cfg.Namespace), Namespace: cfg.Namespace, Log: cfg.Log,
+			Secrets: kube.CoreV1().Secrets(cfg.Namespace), Namespace: cfg.Namespace, Log: cfg.Log.With(componentKey, "certs"),
 		})
 		if err != nil {
 			return nil, err
@@ -136,7 +144,8 @@ func New(cfg Config) (*Server, error) {
 		own = types.NamespacedName{Namespace: cfg.Namespace, Name: cfg.PodName}
 	}
 	s.drainer, err = drain.New(drain.Config{
-		Client: kube, Own: own, Deadline: cfg.DrainDeadline, PauseMin: cfg.drainPauseMin, PauseMax: cfg.drainPauseMax, Log: cfg.Log,
+		Client: kube, Own: own, Deadline: cfg.DrainDeadline, Force: cfg.DrainForce,
+		PauseMin: cfg.drainPauseMin, PauseMax: cfg.drainPauseMax, Log: cfg.Log.With(componentKey, "drain"),
 	})
 	if err != nil {
 		return nil, err

@@ -281,6 +281,17 @@ func TestD7MetricsNeedNoToken(t *testing.T) {
 	f := newFixture(t)
 	r := f.serve()
 	r.raw(t, "GET", "/ping", nil, nil)
+	body := r.scrape(t)
+	for _, want := range []string{`drydock_apiserver_request_duration_seconds_count{code="200",method="GET",route="/ping"}`, "drydock_apiserver_streams 0"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+}
+
+// scrape returns the metrics of a replica.
+func (r *replica) scrape(t *testing.T) string {
+	t.Helper()
 	resp, err := http.Get("http://" + r.metrics + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -290,9 +301,5 @@ func TestD7MetricsNeedNoToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`drydock_apiserver_request_duration_seconds_count{code="200",method="GET",route="/ping"}`, "drydock_apiserver_streams 0"} {
-		if !strings.Contains(string(body), want) {
-			t.Errorf("no %s in the metrics", want)
-		}
-	}
+	return string(body)
 }

@@ -37,6 +37,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/logging"
 	"github.com/drydock-os/drydock/internal/plan"
 	"github.com/drydock-os/drydock/internal/window"
 )
@@ -156,7 +157,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	mgr, err := ctrl.NewManager(c.cfg.REST, ctrl.Options{
 		Scheme:                        newScheme(),
-		Logger:                        logr.FromSlogHandler(libraryLog{c.cfg.Log.Handler(), ctx.Done()}),
+		Logger:                        logr.FromSlogHandler(libraryLog{c.cfg.Log.With(logging.ComponentKey, "kubernetes").Handler(), ctx.Done()}),
 		Cache:                         cacheOptions(c.cfg.Namespace),
 		Metrics:                       metricsserver.Options{BindAddress: "0"}, // served by serveMetrics
 		HealthProbeBindAddress:        orNowhere(c.cfg.ProbeAddress),

@@ -148,6 +148,7 @@ func TestFieldsOfTheDefinition(t *testing.T) {
 		"state_transition_failure_timestamp": nullText,
 		"message":                            text, "last_error": text, "slot": text, "boot_id": text, // additions
 		"conditions": {Type: "array", Minimum: -1}, "drain": {Type: "object", Minimum: -1}, "update_check": {Type: "object", Minimum: -1},
+		"held_update": {Type: "object", Minimum: -1},
 	}
 	if diff := cmp.Diff(wantStatus, fieldsOf(t, status)); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)

@@ -6,7 +6,8 @@
 // It promises two things. It never says that a node is empty when it is not: what it returns is checked
 // against the Kubernetes API server, not only a cache, and what cannot be evicted is an error that names pod
 // and cause. And it respects disruption budgets: pods leave through the Eviction API only, each evicted under
-// its UID, so that a pod that was recreated elsewhere under the same name is never touched.
+// its UID, so that a pod that was recreated elsewhere under the same name is never touched. Only if it was told to force
+// does it delete what is left at the deadline, past the budgets; no pod is ever deleted without its grace period.
 //
 // A drain holds no state of its own: it may be cut at any point and repeated by any replica.
 package drain
@@ -62,6 +63,8 @@ type Observer struct {
 	Blocked func(Blocked)
 	// Progress is called at each change.
 	Progress func(Progress)
+	// Forced is called when the deadline has passed, with the pods that are deleted now.
+	Forced func([]Blocked)
 }
 
 // BlockedError means that the deadline passed with pods still on the node.
@@ -91,6 +94,9 @@ type Config struct {
 	// Own is the pod this process runs in, evicted last, because that ends the drain. Empty: none.
 	Own      types.NamespacedName
 	Deadline time.Duration // default DefaultDeadline
+	// Force is whether pods that are left at the deadline are deleted, which no budget can refuse, and get half as long
+	// again to end. Default: the drain fails.
+	Force bool
 	// PauseMin and PauseMax bound the pause before a refused eviction is tried again, which doubles from the one
 	// to the other. Defaults 250 ms and 5 s.
 	PauseMin, PauseMax time.Duration
@@ -126,22 +132,41 @@ func New(cfg Config) (*Drainer, error) {
 // Drain returns nil when no pod that must leave is on the node. The node should be cordoned already.
 // Errors: *BlockedError at the deadline, *RefusedError, or ctx's own when the caller gave up.
 func (d *Drainer) Drain(ctx context.Context, node string, o Observer) error {
-	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Deadline)
-	defer cancel()
-	r := newRun(d, node, o)
-	err := r.loop(ctx)
-	if err == nil || caller.Err() != nil {
+	left, err := d.attempt(ctx, newRun(d, node, o, evict), d.cfg.Deadline)
+	if len(left) == 0 || !d.cfg.Force {
 		return err
 	}
-	if ctx.Err() != nil {
-		blocked := r.blocked()
-		if len(blocked) == 0 {
-			return fmt.Errorf("node %s could not be drained within %v: %w", node, d.cfg.Deadline, err)
-		}
-		return &BlockedError{Node: node, After: d.cfg.Deadline, Pods: blocked}
+	d.cfg.Log.Warn("drain is forced: what is left is deleted", "node", node, "after", d.cfg.Deadline, "pods", list(left))
+	if o.Forced != nil {
+		o.Forced(left)
 	}
+	_, err = d.attempt(ctx, newRun(d, node, o, remove), d.cfg.Deadline/2)
 	return err
+}
+
+// Longest is how long a drain may take.
+func (c *Config) Longest() time.Duration {
+	if c.Force {
+		return c.Deadline + c.Deadline/2
+	}
+	return c.Deadline
+}
+
+// attempt runs r until it ends or the time is over. Then it returns the pods that are left, and an error that names
+// them.
+func (d *Drainer) attempt(ctx context.Context, r *run, limit time.Duration) ([]Blocked, error) {
+	caller := ctx
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := r.loop(ctx)
+	if err == nil || caller.Err() != nil || ctx.Err() == nil {
+		return nil, err
+	}
+	left := r.blocked()
+	if len(left) == 0 {
+		return nil, fmt.Errorf("node %s could not be drained within %v: %w", r.node, limit, err)
+	}
+	return left, &BlockedError{Node: r.node, After: limit, Pods: left}
 }
 
 // onNode selects the pods of one node.

@@ -244,6 +244,36 @@ func TestD16TheDeadlineNamesWhatBlocks(t *testing.T) {
 	}
 }
 
+// Forced, a drain deletes at the deadline what no budget lets go, with its grace period, and nothing before that. What
+// does not end is still named: a node is never called empty that is not.
+func TestAForcedDrainDeletesWhatIsLeft(t *testing.T) {
+	force := func(c *Config) { c.Deadline, c.Force = time.Second, true }
+	n := newNode(t)
+	n.kubelet()
+	n.pod("guarded")
+	n.pod("free")
+	n.budget("guarded", 0)
+	var forced []Blocked
+	if err := n.drainer(force).Drain(t.Context(), n.name, Observer{Forced: func(b []Blocked) { forced = b }}); err != nil {
+		t.Fatal(err)
+	}
+	if len(forced) != 1 || forced[0].Pod.Name != "guarded" || forced[0].Budget != "guarded" || len(n.left()) != 0 {
+		t.Errorf("forced %v, left %v", forced, n.left())
+	}
+
+	n = newNode(t) // without a kubelet nothing ends
+	n.pod("hangs")
+	err := n.drainer(force).Drain(t.Context(), n.name, Observer{})
+	be, ok := errors.AsType[*BlockedError](err)
+	if !ok || len(be.Pods) != 1 || !strings.Contains(err.Error(), "/hangs: still terminating") {
+		t.Errorf("got %v", err)
+	}
+	pod, err := n.kube.CoreV1().Pods(n.ns).Get(t.Context(), "hangs", metav1.GetOptions{})
+	if err != nil || pod.DeletionGracePeriodSeconds == nil || *pod.DeletionGracePeriodSeconds == 0 {
+		t.Errorf("a pod lost its grace period: %+v, %v", pod.ObjectMeta, err)
+	}
+}
+
 // A pod that arrives while the drain waits for others is drained as well.
 func TestD19LateArrivalsLeaveToo(t *testing.T) {
 	n := newNode(t)
@@ -330,7 +360,7 @@ func TestARefusedEvictionIsAFailure(t *testing.T) {
 	if v := evict(t.Context(), kube.PolicyV1().RESTClient(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: n.ns, Name: "web"}}); v.outcome != refused || !strings.Contains(v.reason, "forbidden") {
 		t.Errorf("%+v", v)
 	}
-	r := newRun(n.drainer(), n.name, Observer{})
+	r := newRun(n.drainer(), n.name, Observer{}, evict)
 	r.pods["u"] = &progress{name: types.NamespacedName{Namespace: n.ns, Name: "web"}, asking: true}
 	err = r.settle(result{"u", verdict{outcome: refused, reason: "forbidden"}})
 	if _, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(err.Error(), "web: forbidden") {

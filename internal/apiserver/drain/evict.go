@@ -64,6 +64,16 @@ func evict(ctx context.Context, client rest.Interface, pod *corev1.Pod) verdict 
 	return judge(err)
 }
 
+// remove deletes exactly this pod, with the grace period that it asks for. No budget is asked.
+func remove(ctx context.Context, client rest.Interface, pod *corev1.Pod) verdict {
+	ctx, cancel := context.WithTimeout(ctx, evictTimeout)
+	defer cancel()
+	options := &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}}
+	err := client.Delete().AbsPath("/api/v1").Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
+		MaxRetries(0).Body(options).Do(ctx).Error()
+	return judge(err)
+}
+
 // judge maps the answer to an eviction request.
 func judge(err error) verdict {
 	status, isStatus := errors.AsType[*apierrors.StatusError](err)

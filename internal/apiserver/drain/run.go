@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -22,6 +23,7 @@ type run struct {
 	d        *Drainer
 	node     string
 	observer Observer
+	send     func(context.Context, rest.Interface, *corev1.Pod) verdict // evict or remove
 	pods     map[types.UID]*progress
 	evicted  int
 	told     Progress
@@ -47,9 +49,9 @@ type result struct {
 	verdict verdict
 }
 
-func newRun(d *Drainer, node string, o Observer) *run {
+func newRun(d *Drainer, node string, o Observer, send func(context.Context, rest.Interface, *corev1.Pod) verdict) *run {
 	return &run{
-		d: d, node: node, observer: o,
+		d: d, node: node, observer: o, send: send,
 		pods:    map[types.UID]*progress{},
 		told:    Progress{Left: -1},
 		results: make(chan result),
@@ -164,7 +166,7 @@ func (r *run) evictAll(ctx context.Context, wg *sync.WaitGroup, left []*corev1.P
 		}
 		p.asking = true
 		wg.Go(func() {
-			res := result{pod.UID, evict(ctx, r.d.cfg.Client.PolicyV1().RESTClient(), pod)}
+			res := result{pod.UID, r.send(ctx, r.d.cfg.Client.PolicyV1().RESTClient(), pod)}
 			select {
 			case r.results <- res:
 			case <-ctx.Done():

@@ -91,6 +91,20 @@ imagePullSecrets:
   value: {{ index . 1 | quote }}
 {{- end }}
 
+{{- /* Levels of the log that go before the filter, and may change while the program runs. */ -}}
+{{- define "drydock.levelsMount" -}}
+- name: log-levels
+  mountPath: /etc/drydock/logging
+  readOnly: true
+{{- end }}
+
+{{- define "drydock.levelsVolume" -}}
+- name: log-levels
+  configMap:
+    name: drydock-logging
+    optional: true
+{{- end }}
+
 {{- define "drydock.nodeNameEnv" -}}
 - name: MY_NODE_NAME
   valueFrom:
