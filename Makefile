@@ -11,7 +11,7 @@ SHELL       := bash
 MAKEFLAGS += --no-print-directory
 
 BIN      := $(CURDIR)/bin
-BINARIES := drydock drydock-agent hostd imgtool lab
+BINARIES := drydock drydock-agent hostd host-ctr imgtool lab
 
 # A tag names a release; between releases it is the coming version with the commit.
 VERSION ?= $(shell v=$$(git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null) && echo "$${v\#v}" || \

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package hostctr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+)
+
+// fifoDir is where the container's output passes through, below the root.
+const fifoDir = "/run/host-ctr"
+
+// ExitError tells that a container ended by itself, and not well.
+type ExitError struct {
+	ID   string
+	Code uint32
+}
+
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("container %s ended with exit code %d", e.ID, e.Code)
+}
+
+// errStuck is about a task that even SIGKILL does not end.
+var errStuck = errors.New("it does not end")
+
+// Run runs a container until it ends or ctx does. In the second case the container is told to stop, and killed when it
+// does not within its grace; that it was stopped so is no error.
+func (r *Runtime) Run(ctx context.Context, c Container) error {
+	id := c.ID()
+	dir := r.path(c.storage())
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the container's folder: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("making the container's folder: %w", err)
+	}
+	image, err := r.image(ctx, c)
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	if err := r.CleanUp(ctx, id); err != nil { // of a run that was cut off
+		return stopped(ctx, err)
+	}
+	// From here on, what was begun is also cleaned up.
+	always := context.WithoutCancel(ctx)
+	defer func() {
+		if err := r.CleanUp(always, id); err != nil {
+			r.cfg.Log.Warn("something of the container is left; the next start tries again", "error", err)
+		}
+	}()
+	task, err := r.create(ctx, c, image)
+	if err != nil {
+		return stopped(ctx, fmt.Errorf("creating container %s: %w", id, err))
+	}
+	exited, err := task.Wait(always)
+	if err != nil {
+		return fmt.Errorf("waiting for container %s: %w", id, err)
+	}
+	if err := task.Start(ctx); err != nil {
+		return stopped(ctx, fmt.Errorf("starting container %s: %w", id, err))
+	}
+	r.cfg.Log.Info("container started", "container", id, "superpowered", c.Superpowered, "process", task.Pid())
+	select {
+	case status := <-exited:
+		code, _, err := status.Result()
+		drain(task)
+		if err != nil {
+			return fmt.Errorf("waiting for container %s: %w", id, err)
+		}
+		r.cfg.Log.Info("container ended", "container", id, "code", code)
+		if code != 0 {
+			return &ExitError{id, code}
+		}
+		return nil
+	case <-ctx.Done():
+		return r.stop(always, id, task, exited)
+	}
+}
+
+// stopped is the result of a run that was stopped before there was a container.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (r *Runtime) create(ctx context.Context, c Container, image containerd.Image) (containerd.Task, error) {
+	id := c.ID()
+	var opts []containerd.NewContainerOpts
+	if r.cfg.Snapshotter != "" {
+		opts = append(opts, containerd.WithSnapshotter(r.cfg.Snapshotter)) // before what uses it
+	}
+	container, err := r.client.NewContainer(ctx, id, append(opts,
+		containerd.WithImage(image), containerd.WithNewSnapshot(id, image), containerd.WithNewSpec(r.options(c, image)...))...)
+	if err != nil {
+		return nil, err
+	}
+	fifos := r.path(fifoDir)
+	if err := os.MkdirAll(fifos, 0o700); err != nil {
+		return nil, err
+	}
+	return container.NewTask(ctx, cio.NewCreator(cio.WithStreams(nil, r.cfg.Stdout, r.cfg.Stderr), cio.WithFIFODir(fifos)))
+}
+
+// drain lets what the container wrote last arrive. A process that it left behind may hold its output open for ever.
+func drain(task containerd.Task) {
+	done := make(chan struct{})
+	go func() {
+		task.IO().Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(drainLimit):
+		task.IO().Cancel()
+	}
+}
+
+// stop ends a task: friendly, then not.
+func (r *Runtime) stop(ctx context.Context, id string, task containerd.Task, exited <-chan containerd.ExitStatus) error {
+	for _, step := range []struct {
+		signal syscall.Signal
+		limit  time.Duration
+		opts   []containerd.KillOpts
+	}{
+		{syscall.SIGTERM, r.cfg.Grace, nil},
+		{syscall.SIGKILL, afterKill, []containerd.KillOpts{containerd.WithKillAll}}, // in the host's PID namespace, children stay otherwise
+	} {
+		r.cfg.Log.Info("stopping container", "container", id, "signal", step.signal.String())
+		if err := task.Kill(ctx, step.signal, step.opts...); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("stopping container %s: %w", id, err)
+		}
+		select {
+		case <-exited:
+			drain(task)
+			r.cfg.Log.Info("container stopped", "container", id)
+			return nil
+		case <-time.After(step.limit):
+		}
+	}
+	return fmt.Errorf("stopping container %s: %w", id, errStuck)
+}
+
+// remove removes task, container and snapshot. Each may be missing.
+func (r *Runtime) remove(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, removeLimit)
+	defer cancel()
+	container, err := r.client.LoadContainer(ctx, id)
+	switch {
+	case errdefs.IsNotFound(err):
+		// A cut between the two leaves a snapshot without its container.
+		err := r.client.SnapshotService(r.cfg.Snapshotter).Remove(ctx, id)
+		if errdefs.IsNotFound(err) {
+			return nil
+		}
+		return err
+	case err != nil:
+		return err
+	}
+	task, err := container.Task(ctx, nil)
+	if err == nil {
+		_, err = task.Delete(ctx, containerd.WithProcessKill)
+	}
+	if err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	err = container.Delete(ctx, containerd.WithSnapshotCleanup)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+// Package containerdtest runs a real containerd for a test, with all its files below one folder, and a registry with
+// images made by the test. Nothing of a containerd that the machine runs is touched.
+package containerdtest
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+const startLimit = 30 * time.Second // of containerd, on a busy machine
+
+// Start runs containerd below root, with its socket where host-ctr looks for it. It skips the test where there is none.
+func Start(t testing.TB, root string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("running containers needs root")
+	}
+	for _, program := range []string{"containerd", "runc"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not installed: on Debian, apt-get install containerd runc", program)
+		}
+	}
+	config := filepath.Join(root, "etc/host-containerd/config.toml")
+	if err := os.MkdirAll(filepath.Dir(config), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, []byte("version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(root, "run/host-containerd/containerd.sock")
+	var output bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "containerd", "--config", config, "--address", socket,
+		"--root", filepath.Join(root, "var/lib/host-containerd"), "--state", filepath.Join(root, "run/host-containerd"))
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Wait() // the test's context has ended it
+		if t.Failed() {
+			t.Logf("containerd: %s", &output)
+		}
+	})
+	for deadline := time.Now().Add(startLimit); ; time.Sleep(20 * time.Millisecond) {
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("containerd does not listen: %v", err)
+		}
+	}
+}
+
+// Program builds a static Go program of the module for this machine.
+func Program(t testing.TB, pkg string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v: %s", pkg, err, text)
+	}
+	return out
+}
+
+// Image makes an image that holds one program, which it runs.
+func Image(t testing.TB, program string) v1.Image {
+	t.Helper()
+	data, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	if err := w.WriteHeader(&tar.Header{Name: "program", Mode: 0o755, Size: int64(len(data)), Typeflag: tar.TypeReg}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer.Bytes())), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := mutate.AppendLayers(empty.Image, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err = mutate.ConfigFile(image, &v1.ConfigFile{
+		OS: "linux", Architecture: runtime.GOARCH, Config: v1.Config{Entrypoint: []string{"/program"}, Env: []string{"FROM=image"}},
+		RootFS: rootFS(t, image),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+func rootFS(t testing.TB, image v1.Image) v1.RootFS {
+	c, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.RootFS
+}
+
+// Registry serves images on this machine; wrap may change how. It returns its host and port.
+func Registry(t testing.TB, wrap func(http.Handler) http.Handler) string {
+	t.Helper()
+	h := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	if wrap != nil {
+		h = wrap(h)
+	}
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
+}
+
+// Push puts an image into a registry.
+func Push(t testing.TB, image v1.Image, to string, options ...remote.Option) {
+	t.Helper()
+	ref, err := name.ParseReference(to, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, image, options...); err != nil {
+		t.Fatal(err)
+	}
+}
