@@ -62,7 +62,7 @@ func TestAnUpdateFromNothingToIdle(t *testing.T) {
 			}
 		}
 		w.live(t, 10*time.Minute)
-		want := agentapi.Status{CurrentVersion: "1.21.0", TargetVersion: "1.21.0", CurrentState: agentapi.Idle, BootID: "boot-2", Slot: "A",
+		want := agentapi.Status{CurrentVersion: "1.21.0", TargetVersion: "1.21.0", CurrentState: agentapi.Idle, BootID: "boot-2", Slot: "B",
 			UpdateCheck: agentapi.Check{LastSuccess: "2000-01-01T00:00:01Z"}}
 		if diff := cmp.Diff(want, w.now()); diff != "" {
 			t.Error(diff)
@@ -171,6 +171,29 @@ func TestFailuresEndInErrorResetWithTheCause(t *testing.T) {
 	}
 }
 
+// A host that runs the wanted version without having rebooted into its other slot did not do what was asked of it.
+func TestARebootCountsWhenBootSlotAndVersionAgree(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		arrange func(*world)
+		cause   string
+	}{
+		{"the same boot", func(w *world) { w.sameBoot = true }, "runs 1.21.0, where it ran 1.20.0, but it has not rebooted"},
+		{"the same slot", func(w *world) { w.sameSlot = true }, "came back with 1.21.0, but from slot A, where 1.20.0 was"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				tc.arrange(w)
+				w.live(t, 30*time.Minute)
+				if s := w.now(); s.CurrentState != agentapi.Idle || s.CrashCount != 1 || !strings.Contains(s.LastError, tc.cause) || w.cordoned {
+					t.Errorf("status %+v, cordoned %v; want %q", s, w.cordoned, tc.cause)
+				}
+			})
+		})
+	}
+}
+
 func TestSuccessForgetsEarlierFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -182,7 +205,7 @@ func TestSuccessForgetsEarlierFailures(t *testing.T) {
 		delete(w.broken, hostapi.CommandPrepare)
 		w.want(agentapi.StagedAndPerformedUpdate, "1.21.0")
 		w.live(t, 5*time.Minute)
-		want := agentapi.Status{CurrentVersion: "1.21.0", TargetVersion: "1.21.0", CurrentState: agentapi.Idle, BootID: "boot-2", Slot: "A",
+		want := agentapi.Status{CurrentVersion: "1.21.0", TargetVersion: "1.21.0", CurrentState: agentapi.Idle, BootID: "boot-2", Slot: "B",
 			UpdateCheck: agentapi.Check{LastSuccess: "2000-01-01T00:00:01Z"}}
 		if diff := cmp.Diff(want, w.now()); diff != "" {
 			t.Error(diff)

@@ -21,6 +21,9 @@ func (a *Agent) reboot(ctx context.Context, spec agentapi.Spec, status agentapi.
 		return a.fail(ctx, status, err)
 	}
 	if os.VersionID == version {
+		if err := a.rebooted(status, os); err != nil {
+			return a.fail(ctx, status, err)
+		}
 		if err := a.release(ctx); err != nil {
 			return err
 		}
@@ -44,6 +47,21 @@ func (a *Agent) reboot(ctx context.Context, spec agentapi.Spec, status agentapi.
 		return nil // the controller changed its mind at the last moment
 	}
 	return a.fail(ctx, status, a.goDown(ctx, version))
+}
+
+// rebooted checks that the wanted version, which runs, came by a reboot into the other slot, as far as the host tells
+// its boots and slots. What ran already when the update was staged needs no reboot: somebody else updated the node.
+func (a *Agent) rebooted(staged agentapi.Status, os hostapi.OS) error {
+	if staged.CurrentState != agentapi.StagedAndPerformedUpdate || staged.CurrentVersion == os.VersionID {
+		return nil
+	}
+	switch boot := a.bootID(os); {
+	case boot != "" && boot == staged.BootID:
+		return fmt.Errorf("the host says that it runs %s, where it ran %s, but it has not rebooted", os.VersionID, staged.CurrentVersion)
+	case os.Slot != "" && os.Slot == staged.Slot:
+		return fmt.Errorf("the host came back with %s, but from slot %s, where %s was", os.VersionID, os.Slot, staged.CurrentVersion)
+	}
+	return nil
 }
 
 // armed returns nil if the host boots the version next.

@@ -26,6 +26,7 @@ type world struct {
 	running, other string // versions in the active and the idle slot, "" for empty
 	offered        string // what a refresh chooses, "" for nothing
 	bootID         int
+	inB            bool // the active slot is B
 	asked          bool // a status exists since the boot
 	update         hostapi.UpdateStatus
 	busyUntil      time.Time
@@ -33,6 +34,8 @@ type world struct {
 	broken         map[hostapi.Command]string // commands that fail, and why
 	bad            map[string]bool            // versions that do not boot
 	noReboot       bool                       // the host ignores the request
+	sameSlot       bool                       // the host says that it booted the slot it came from
+	sameBoot       bool                       // the host says that it has not rebooted
 	onReboot       func()
 	hostDown       error
 
@@ -82,7 +85,11 @@ func (h host) OS(ctx context.Context) (hostapi.OS, error) {
 	if h.hostDown != nil {
 		return hostapi.OS{}, h.hostDown
 	}
-	return hostapi.OS{VersionID: h.running, BootID: fmt.Sprint("boot-", h.bootID), Slot: "A"}, ctx.Err()
+	slot := "A"
+	if h.inB {
+		slot = "B"
+	}
+	return hostapi.OS{VersionID: h.running, BootID: fmt.Sprint("boot-", h.bootID), Slot: slot}, ctx.Err()
 }
 
 func (h host) WaitUpdateStatus(ctx context.Context) (hostapi.UpdateStatus, error) {
@@ -171,8 +178,11 @@ func (h host) Reboot(context.Context) error {
 	}
 	if h.update.UpdateState == hostapi.StateReady && !h.bad[h.other] {
 		h.running, h.other = h.other, h.running
+		h.inB = h.inB != !h.sameSlot
 	}
-	h.bootID++
+	if !h.sameBoot {
+		h.bootID++
+	}
 	h.asked, h.update = false, hostapi.UpdateStatus{}
 	h.onReboot()
 	return nil
