@@ -171,7 +171,9 @@ func isURL(s string) bool {
 	}
 	u, err := url.Parse(s)
 	if strings.Contains(s, "://") {
-		return err == nil && (u.Hostname() != "" || u.Scheme == "file")
+		// Only those of the web need a host: a node's provider is aws:///<zone>/<instance>.
+		web := err == nil && (u.Scheme == "http" || u.Scheme == "https")
+		return err == nil && (u.Hostname() != "" || !web && len(u.Path) > 1)
 	}
 	if err == nil && u.Scheme != "" && u.Opaque != "" {
 		return true
