@@ -76,6 +76,7 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	if err := r.catchUp(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
+	began := r.cfg.Now()
 	shadows, snapshot, err := r.look(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -83,6 +84,7 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	now := r.cfg.Now()
 	snapshot.Window = r.gate.at(now, slices.ContainsFunc(snapshot.Shadows, plan.Shadow.Busy))
 	d := plan.Next(snapshot, now)
+	r.counters.decisions.Observe(r.cfg.Now().Sub(began).Seconds())
 	r.gate.saw(d)
 	r.decision.Store(&d)
 	r.refuse(shadows, d.Waiting)

@@ -193,7 +193,7 @@ func TestD52MetricsOfTheOperator(t *testing.T) {
 	expect := func(when string, wanted ...string) {
 		t.Helper()
 		got := values(t, f, leading, "drydock_leader", "drydock_build_info", "drydock_nodes_waiting", "drydock_slots_used", "drydock_slots_limit",
-			"drydock_next_window_seconds", "drydock_moves_total", "drydock_updates_total", "drydock_update_failures_total", "drydock_state_duration_seconds")
+			"drydock_next_window_seconds", "drydock_moves_total", "drydock_updates_total", "drydock_update_failures_total", "drydock_state_duration_seconds", "drydock_decision_seconds")
 		for _, want := range wanted {
 			if !strings.Contains(got, want+"\n") {
 				t.Errorf("%s: no line %q in\n%s", when, want, grep(got, want[:strings.IndexAny(want, "{ ")]))
@@ -202,7 +202,7 @@ func TestD52MetricsOfTheOperator(t *testing.T) {
 	}
 	f.reconcile()
 	expect("outside the window", "drydock_leader 1", `drydock_nodes_waiting{reason="OutsideWindow"} 3`, "drydock_slots_used 0",
-		"drydock_slots_limit 1", "drydock_next_window_seconds 7200", "drydock_updates_total 0")
+		"drydock_slots_limit 1", "drydock_next_window_seconds 7200", "drydock_updates_total 0", "drydock_decision_seconds_count 1")
 
 	f.clock = f.clock.Add(2 * time.Hour)
 	f.reconcile()

@@ -23,6 +23,8 @@ type Report struct {
 	MaxConcurrent      int          `json:"max_concurrent,omitempty"` // absent when unlimited
 	DurationSeconds    float64      `json:"duration_seconds"`         // from the lab's start to the last node's end
 	RollSeconds        float64      `json:"roll_seconds"`             // from the first node's start to the last node's end
+	IdealSeconds       float64      `json:"ideal_seconds"`            // what the roll had taken if nodes did nothing but stage, drain and reboot
+	OverIdeal          float64      `json:"over_ideal"`               // roll_seconds / ideal_seconds; 0 when nothing was updated
 	MaxUnavailableSeen int          `json:"max_unavailable_seen"`
 	PDBViolations      int          `json:"pdb_violations"`
 	Violations         []string     `json:"violations"`
@@ -108,6 +110,10 @@ func (t *tracker) report(cfg *Config, began, now time.Time) *Report {
 	if !first.IsZero() {
 		r.RollSeconds = seconds(last.Sub(first))
 	}
+	r.IdealSeconds = round(t.ideal())
+	if r.IdealSeconds > 0 {
+		r.OverIdeal = round(r.RollSeconds / r.IdealSeconds)
+	}
 	r.DurationSeconds = seconds(last.Sub(began))
 	r.OwnSeconds = summarize(ownSeconds)
 	r.Reason = strings.Join(append(problems, t.violations...), "; ")
@@ -132,6 +138,35 @@ func (n *nodeTrack) report(to string) NodeReport {
 		nr.OwnSeconds = round(nr.TotalSeconds - nr.DrainSeconds - nr.RebootSeconds - nr.StageSeconds)
 	}
 	return nr
+}
+
+// ideal is how long the roll had taken at the least, in seconds: the attempts in the order in which they began, each
+// in the place that is free first, and each as long as its staging, drain and reboot took together.
+func (t *tracker) ideal() float64 {
+	type work struct {
+		start time.Time
+		took  float64
+	}
+	var all []work
+	for _, n := range t.nodes {
+		for _, a := range n.attempts {
+			all = append(all, work{a.start, a.staging.Seconds() + between(a.cordoned, a.drained) + between(a.rebootAsked, a.back)})
+		}
+	}
+	slices.SortFunc(all, func(a, b work) int { return a.start.Compare(b.start) })
+	free := make([]float64, min(t.maxConcurrent, len(all)))
+	end := 0.0
+	for _, w := range all {
+		first := 0
+		for i, at := range free {
+			if at < free[first] {
+				first = i
+			}
+		}
+		free[first] += w.took
+		end = max(end, free[first])
+	}
+	return end
 }
 
 func between(from, to time.Time) float64 {
@@ -170,7 +205,8 @@ func (r *Report) Print(w io.Writer) {
 			n.Name, n.Version, n.Slot, n.TotalSeconds, n.StageSeconds, n.DrainSeconds, n.RebootSeconds, n.OwnSeconds)
 	}
 	tw.Flush()
-	fmt.Fprintf(w, "\nthe operator itself added %.2f s per node (median; worst %.2f s) and %.1f requests to the kube-apiserver\n",
+	fmt.Fprintf(w, "\nstaging, drains and reboots alone would have taken %.1f s: the roll took %.2f times that\n", r.IdealSeconds, r.OverIdeal)
+	fmt.Fprintf(w, "the operator itself added %.2f s per node (median; worst %.2f s) and %.1f requests to the kube-apiserver\n",
 		r.OwnSeconds.P50, r.OwnSeconds.Max, r.KubeRequests.PerNodeUpdate)
 	fmt.Fprintf(w, "resident memory: agent %s, apiserver %s, controller %s, hostd %s\n",
 		mebibytes(r.RSSBytes.Agent), mebibytes(r.RSSBytes.Apiserver), mebibytes(r.RSSBytes.Controller), mebibytes(r.RSSBytes.Hostd))

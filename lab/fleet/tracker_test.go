@@ -116,6 +116,20 @@ func TestGoodRollIsSettledAndClean(t *testing.T) {
 	}
 }
 
+// TestTheIdealRollHasNoGaps: what remains when every place is always in use, by staging, drains and reboots alone.
+func TestTheIdealRollHasNoGaps(t *testing.T) {
+	for places, want := range map[int]float64{1: 16.5, 2: 11, 9: 5.5, Unlimited: 5.5} {
+		s := newStory(places, 0, "node-1", "node-2", "node-3")
+		for _, n := range []string{"node-1", "node-2", "node-3"} { // 0.5 s of staging, 1 s of drain and 4 s of reboot each
+			s.update(n)
+		}
+		r := s.report(&Config{MaxConcurrent: places}, time.Unix(1000, 0), s.now)
+		if r.IdealSeconds != want || r.OverIdeal != round(r.RollSeconds/want) {
+			t.Errorf("%d places: ideally %v s, and %v s are %v times that; want %v s", places, r.IdealSeconds, r.RollSeconds, r.OverIdeal, want)
+		}
+	}
+}
+
 func TestBrokenPromisesFailTheRun(t *testing.T) {
 	tests := []struct {
 		name string
