@@ -31,6 +31,7 @@ type flags struct {
 	dir                   string
 	verbose               bool
 	kubePort, repoPort    int
+	simulated             *fleet.Simulated // of scale alone
 }
 
 // fleetFlags registers what describes the fleet.
@@ -53,7 +54,7 @@ func (f *flags) fleetFlags(cmd *cobra.Command) {
 func (f *flags) config() (fleet.Config, error) {
 	cfg := fleet.Config{
 		Nodes: f.nodes, From: f.from, To: f.to, RebootTime: f.rebootTime,
-		Replicas: f.replicas, Timeout: f.timeout, WithoutOperator: f.withoutOperator,
+		Replicas: f.replicas, Timeout: f.timeout, WithoutOperator: f.withoutOperator, Simulated: f.simulated,
 		Images: map[string]string{},
 	}
 	var errs []error
@@ -92,7 +93,7 @@ func (f *flags) config() (fleet.Config, error) {
 		errs = append(errs, fmt.Errorf("--output %q: must be text or json", f.output))
 	}
 	if err := errors.Join(append(errs, cfg.Validate())...); err != nil {
-		return cfg, cli.WithHint(cli.Usage(err), "nothing was started; correct the flags and try again ('lab run --help' explains each)")
+		return cfg, cli.WithHint(cli.Usage(err), "nothing was started; correct the flags and try again ('lab COMMAND --help' explains each)")
 	}
 	cfg.Binaries, err = findBinaries()
 	return cfg, err

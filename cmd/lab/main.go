@@ -81,6 +81,6 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		return cli.WithHint(cli.Usage(err), "run '%s --help' to see the flags", cmd.CommandPath())
 	})
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newRunCmd(), newUpCmd(), newDownCmd())
+	root.AddCommand(newRunCmd(), newUpCmd(), newScaleCmd(), newDownCmd())
 	return root
 }

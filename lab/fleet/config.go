@@ -19,8 +19,11 @@ import (
 // Unlimited as Config.MaxConcurrent lets every node update at once.
 const Unlimited = math.MaxInt
 
-// maxNodes is what the lab's address plan and one machine can carry as processes.
-const maxNodes = 200
+// maxNodes is what one machine can carry as processes, maxSimulated what the lab's address plan can carry.
+const (
+	maxNodes     = 200
+	maxSimulated = 10000
+)
 
 // minImage leaves room for the host daemon under its two names and some padding; maxImage keeps a typing mistake from
 // filling the disk.
@@ -39,6 +42,8 @@ type Config struct {
 	Replicas      int   // of the workload
 	Timeout       time.Duration
 	Faults        []Fault
+	// Simulated makes the nodes without machines, if set: there is no repository, no image and no disk then.
+	Simulated *Simulated
 	// WithoutOperator leaves the operator out: the cluster is for somebody else's manifests.
 	WithoutOperator bool
 	// Images maps further image references to directories that are the root of their containers.
@@ -76,7 +81,9 @@ func (c *Config) Validate() error {
 		bad("--nodes %d: the lab needs at least 2 nodes", c.Nodes)
 	case c.Nodes == 1 && !c.WithoutOperator:
 		bad("--nodes 1: pods of a drained node need another one to go to; use at least 2")
-	case c.Nodes > maxNodes:
+	case c.Simulated != nil && c.Nodes > maxSimulated:
+		bad("--nodes %d: the lab simulates at most %d nodes", c.Nodes, maxSimulated)
+	case c.Simulated == nil && c.Nodes > maxNodes:
 		bad("--nodes %d: the lab runs at most %d nodes on one machine", c.Nodes, maxNodes)
 	}
 	from, fromErr := ParseVersion(c.From)
@@ -101,7 +108,17 @@ func (c *Config) Validate() error {
 	if c.RebootTime < 0 || c.RebootTime > time.Hour {
 		bad("--reboot-time %v: between 0s and 1h", c.RebootTime)
 	}
-	if c.ImageSize < minImage || c.ImageSize > maxImage {
+	if s := c.Simulated; s != nil {
+		if s.StageTime < 0 || s.StageTime > time.Hour {
+			bad("--stage-time %v: between 0s and 1h", s.StageTime)
+		}
+		if s.Idle < 0 || s.Idle > 24*time.Hour {
+			bad("--idle %v: between 0s and 24h", s.Idle)
+		}
+		if s.Apiservers < 0 || s.Apiservers > 10 {
+			bad("--apiservers %d: between 1 and 10, or 0 for what the manifest says", s.Apiservers)
+		}
+	} else if c.ImageSize < minImage || c.ImageSize > maxImage {
 		bad("--image-size %s: between %s and %s", FormatSize(c.ImageSize), FormatSize(minImage), FormatSize(maxImage))
 	}
 	if c.Replicas < 0 || c.Replicas > 1000 {
@@ -117,6 +134,9 @@ func (c *Config) Validate() error {
 // the images and what is published of them, and the control plane's own files.
 func (c *Config) DiskSpace() int64 {
 	const plane, perHost = 400 << 20, 8 << 20
+	if c.Simulated != nil {
+		return plane + int64(c.Nodes)*(1<<20) // etcd and the audit log
+	}
 	return plane + int64(c.Nodes)*(2*c.ImageSize+perHost) + 6*c.ImageSize
 }
 

@@ -6,6 +6,7 @@ package fleet
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -17,6 +18,7 @@ import (
 const (
 	redrawPause  = 100 * time.Millisecond
 	redrawAtRest = time.Second
+	tallyPause   = 2 * time.Second // between two tallies in plain lines
 )
 
 // display shows a person what goes on: on a terminal one table that is kept current, with lines of
@@ -30,6 +32,7 @@ type display struct {
 	mu    sync.Mutex
 	drawn int               // lines of the table on the screen
 	said  map[string]string // the last line about each node, when not live
+	told  time.Time         // when the last tally was
 	rows  []row
 }
 
@@ -37,6 +40,7 @@ type display struct {
 type row struct {
 	name, state, version, slot, doing string
 	elapsed                           time.Duration // since the node left Idle; 0 when it has not
+	count                             int           // nodes that the row stands for, when it is a tally
 }
 
 func newDisplay(c Console, began time.Time) *display {
@@ -62,6 +66,10 @@ func (d *display) show(rows []row) {
 		d.draw()
 		return
 	}
+	if len(rows) > 0 && rows[0].count > 0 {
+		d.tell(rows)
+		return
+	}
 	for _, r := range rows {
 		line := fmt.Sprintf("%s  %s  %s  slot %s", r.name, r.state, r.version, r.slot)
 		if r.doing != "" {
@@ -72,6 +80,21 @@ func (d *display) show(rows []row) {
 			fmt.Fprintf(d.out, "%6.1fs  %s\n", time.Since(d.began).Seconds(), line)
 		}
 	}
+}
+
+// tell writes a tally as one line, at most once per tallyPause.
+func (d *display) tell(rows []row) {
+	parts := make([]string, len(rows))
+	for i, r := range rows {
+		parts[i] = fmt.Sprintf("%d %s %s", r.count, r.state, r.version)
+	}
+	slices.Sort(parts)
+	line, now := strings.Join(parts, ", "), time.Now()
+	if d.said[""] == line || now.Sub(d.told) < tallyPause {
+		return
+	}
+	d.said[""], d.told = line, now
+	fmt.Fprintf(d.out, "%6.1fs  %s\n", now.Sub(d.began).Seconds(), line)
 }
 
 // finish leaves the last table on the screen and goes below it.

@@ -45,16 +45,20 @@ func (l *Lab) inject(ctx context.Context, f Fault, node string, s *brupopv2.Bott
 	case f.Component == hostd:
 		l.display.say("fault: killed %d processes of the hostd when %s was asked for %s", host.KillDaemon(), node, f.State)
 	default:
-		l.display.say("fault: killed %d processes of the %s when %s was asked for %s", l.kill(f.Component, node), f.Component, node, f.State)
+		on := ""
+		if f.Component == "agent" {
+			on = node
+		}
+		l.display.say("fault: killed %d processes of the %s when %s was asked for %s", l.kill(f.Component, on), f.Component, node, f.State)
 	}
 }
 
-// kill sends SIGKILL to the component: on the node for agents, everywhere for the others.
+// kill sends SIGKILL to the component's processes on the node, on all nodes if none is named.
 func (l *Lab) kill(component, node string) (killed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, k := range l.kubelets {
-		if component == "agent" && name != node {
+		if node != "" && name != node {
 			continue
 		}
 		for _, p := range k.Processes() {

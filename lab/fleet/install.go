@@ -174,10 +174,25 @@ func concurrencyValue(n int) string {
 	return strconv.Itoa(n)
 }
 
-// deployWorkload creates the workload and its budget: one pod may be missing at a time.
-func deployWorkload(ctx context.Context, c client.Client, replicas int) error {
+// budget is how many pods of the workload may be missing at a time: one, or a tenth where many nodes move at once.
+func budget(replicas int, simulated bool) int {
+	if simulated {
+		return max(1, replicas/10)
+	}
+	return 1
+}
+
+// deployWorkload creates the workload and its budget.
+func deployWorkload(ctx context.Context, c client.Client, replicas int, simulated bool) error {
 	labels := map[string]string{"app": workloadName}
-	one, n, grace := intstr.FromInt32(1), int32(replicas), workloadGrace
+	one, n, grace := intstr.FromInt(budget(replicas, simulated)), int32(replicas), workloadGrace
+	pod := corev1.PodSpec{
+		TerminationGracePeriodSeconds: &grace,
+		Containers:                    []corev1.Container{{Name: workloadName, Image: workloadImage}},
+	}
+	if simulated {
+		placeOnCrowd(&pod)
+	}
 	for _, o := range []client.Object{
 		&policyv1.PodDisruptionBudget{
 			ObjectMeta: metav1.ObjectMeta{Namespace: workloadNamespace, Name: workloadName},
@@ -192,10 +207,7 @@ func deployWorkload(ctx context.Context, c client.Client, replicas int) error {
 				Selector: &metav1.LabelSelector{MatchLabels: labels},
 				Template: corev1.PodTemplateSpec{
 					ObjectMeta: metav1.ObjectMeta{Labels: labels},
-					Spec: corev1.PodSpec{
-						TerminationGracePeriodSeconds: &grace,
-						Containers:                    []corev1.Container{{Name: workloadName, Image: workloadImage}},
-					},
+					Spec:       pod,
 				},
 			},
 		},

@@ -39,7 +39,8 @@ var (
 	kubernetesIP  = netip.MustParseAddr("10.96.0.1")
 	clusterDNS    = netip.MustParseAddr("10.96.0.10")
 	settleLimit   = 60 * time.Second // for nodes to be Ready and the workload complete
-	operatorImage = "operator"       // directory of the operator's container root
+	settlePerNode = 100 * time.Millisecond
+	operatorImage = "operator" // directory of the operator's container root
 )
 
 // maxSeed is one past the largest update seed of a host (update waves divide hosts by it).
@@ -85,7 +86,7 @@ func Start(ctx context.Context, cfg Config) (*Lab, error) {
 		kubelets: map[string]*kubelet.Kubelet{}, injected: map[int]bool{},
 		images: map[string]string{}, failed: make(chan error, 1),
 	}
-	l.tracker = newTracker(l.nodeNames(), cfg.To, cfg.MaxConcurrent, cfg.Replicas)
+	l.tracker = newTracker(l.nodeNames(), cfg.To, cfg.MaxConcurrent, cfg.Replicas, budget(cfg.Replicas, cfg.Simulated != nil))
 	l.running, l.stop = context.WithCancel(ctx)
 	err := l.start(l.running)
 	if err == nil {
@@ -106,14 +107,9 @@ func (l *Lab) start(ctx context.Context) error {
 	if err := l.network0(); err != nil {
 		return err
 	}
-	l.display.say("starting the control plane, building images %s and %s", l.cfg.From, l.cfg.To)
-	built := make(chan error, 1)
-	go func() { built <- l.publish(ctx) }()
-	planeErr := l.startPlane(ctx)
-	if err := errors.Join(planeErr, <-built); err != nil {
+	if err := l.prepare(ctx); err != nil {
 		return err
 	}
-	l.display.say("control plane is ready; repository at %s", l.repo.url())
 	l.spawn("the cluster network", func() error {
 		return l.network.Run(ctx, kubernetes.NewForConfigOrDie(l.plane.AdminConfig()))
 	})
@@ -123,15 +119,36 @@ func (l *Lab) start(ctx context.Context) error {
 	if err := l.watch(ctx); err != nil {
 		return err
 	}
-	if err := l.powerOn(ctx); err != nil {
+	begin := l.powerOn
+	if l.cfg.Simulated != nil {
+		begin = l.gather
+	}
+	if err := begin(ctx); err != nil {
 		return err
 	}
 	if !l.cfg.WithoutOperator {
-		if err := deployWorkload(ctx, l.client, l.cfg.Replicas); err != nil {
+		if err := deployWorkload(ctx, l.client, l.cfg.Replicas, l.cfg.Simulated != nil); err != nil {
 			return err
 		}
 	}
 	return l.waitSettled(ctx)
+}
+
+// prepare starts the control plane and, meanwhile, makes what the hosts run and may update to.
+func (l *Lab) prepare(ctx context.Context) error {
+	if l.cfg.Simulated != nil {
+		l.display.say("starting the control plane")
+		return l.startPlane(ctx)
+	}
+	l.display.say("starting the control plane, building images %s and %s", l.cfg.From, l.cfg.To)
+	built := make(chan error, 1)
+	go func() { built <- l.publish(ctx) }()
+	planeErr := l.startPlane(ctx)
+	if err := errors.Join(planeErr, <-built); err != nil {
+		return err
+	}
+	l.display.say("control plane is ready; repository at %s", l.repo.url())
+	return nil
 }
 
 // network0 makes the addresses that exist before anything runs.
@@ -192,6 +209,11 @@ func (l *Lab) install(ctx context.Context) error {
 	}
 	if err := l.manifest.setEnv("Deployment", "brupop-controller-deployment", "MAX_CONCURRENT_UPDATE", concurrencyValue(l.cfg.MaxConcurrent)); err != nil {
 		return err
+	}
+	if l.cfg.Simulated != nil {
+		if err := l.cfg.Simulated.adapt(l.manifest); err != nil {
+			return err
+		}
 	}
 	root := filepath.Join(l.cfg.Dir, operatorImage)
 	if err := makeOperatorImage(root, l.cfg.Binaries); err != nil {
@@ -300,10 +322,10 @@ func (l *Lab) spawn(what string, run func() error) {
 
 // waitSettled waits until every node is Ready and the workload is complete.
 func (l *Lab) waitSettled(ctx context.Context) error {
-	limit := time.NewTimer(settleLimit)
+	limit := time.NewTimer(settleLimit + time.Duration(l.cfg.Nodes)*settlePerNode)
 	defer limit.Stop()
 	for {
-		l.display.show(l.tracker.rows(time.Now()))
+		l.show(time.Now())
 		missing := l.tracker.missing(!l.cfg.WithoutOperator)
 		if missing == "" {
 			return nil
@@ -318,6 +340,15 @@ func (l *Lab) waitSettled(ctx context.Context) error {
 		case <-l.tracker.changed:
 		}
 	}
+}
+
+// show shows the nodes as they are now.
+func (l *Lab) show(now time.Time) {
+	rows := l.tracker.rows(now)
+	if l.cfg.Simulated != nil {
+		rows = tally(rows)
+	}
+	l.display.show(rows)
 }
 
 // Close ends everything the lab started and returns when it is gone.

@@ -14,15 +14,16 @@ import (
 	"sync"
 )
 
-// memory reads the resident memory of the operator's processes and the host daemons from /proc.
-func (l *Lab) memory() (RSSBytes, error) {
+// memory reads the resident memory of the operator's processes and the host daemons from /proc: the present one by
+// the field VmRSS:, the highest that there ever was by VmHWM:.
+func memory(field string) (RSSBytes, error) {
 	var r RSSBytes
 	entries, err := filepath.Glob("/proc/[0-9]*/status")
 	if err != nil {
 		return r, fmt.Errorf("listing processes: %w", err)
 	}
 	for _, path := range entries {
-		exe, rss := processOf(path)
+		exe, rss := processOf(path, field)
 		switch exe {
 		case "agent":
 			r.Agent = max(r.Agent, rss)
@@ -37,9 +38,9 @@ func (l *Lab) memory() (RSSBytes, error) {
 	return r, nil
 }
 
-// processOf returns the name a process was called by and its resident bytes (VmRSS of proc(5)). A
+// processOf returns the name a process was called by and the bytes in a field of its status (see proc(5)). A
 // process that is gone meanwhile has neither.
-func processOf(statusPath string) (name string, rss int64) {
+func processOf(statusPath, field string) (name string, rss int64) {
 	cmdline, err := os.ReadFile(filepath.Join(filepath.Dir(statusPath), "cmdline"))
 	if err != nil {
 		return "", 0
@@ -50,7 +51,7 @@ func processOf(statusPath string) (name string, rss int64) {
 		return "", 0
 	}
 	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if value, ok := strings.CutPrefix(line, field); ok {
 			kib, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
 			rss = kib << 10
 		}

@@ -32,6 +32,7 @@ type Report struct {
 	OwnSeconds         OwnSeconds   `json:"own_seconds"`
 	KubeRequests       KubeRequests `json:"kube_requests"`
 	RSSBytes           RSSBytes     `json:"rss_bytes"`
+	Scale              *ScaleReport `json:"scale,omitempty"` // of a simulated fleet
 	// Reason is why the run as a whole failed; empty when every node was updated and every promise kept.
 	Reason string `json:"reason,omitempty"`
 }
@@ -198,6 +199,23 @@ func summarize(values []float64) OwnSeconds {
 func (r *Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "\n%d of %d nodes updated from %s to %s in %.1f s; at most %d unavailable at once, %d violations of the PodDisruptionBudget\n\n",
 		r.Updated, r.Nodes, r.From, r.To, r.RollSeconds, r.MaxUnavailableSeen, r.PDBViolations)
+	if r.Scale == nil {
+		r.printNodes(w)
+	}
+	fmt.Fprintf(w, "staging, drains and reboots alone would have taken %.1f s: the roll took %.2f times that\n", r.IdealSeconds, r.OverIdeal)
+	fmt.Fprintf(w, "the operator itself added %.2f s per node (median; worst %.2f s) and %.1f requests to the kube-apiserver\n",
+		r.OwnSeconds.P50, r.OwnSeconds.Max, r.KubeRequests.PerNodeUpdate)
+	if r.Scale != nil {
+		var text strings.Builder
+		r.Scale.print(&text)
+		_, _ = io.WriteString(w, text.String())
+		return
+	}
+	fmt.Fprintf(w, "resident memory: agent %s, apiserver %s, controller %s, hostd %s\n",
+		mebibytes(r.RSSBytes.Agent), mebibytes(r.RSSBytes.Apiserver), mebibytes(r.RSSBytes.Controller), mebibytes(r.RSSBytes.Hostd))
+}
+
+func (r *Report) printNodes(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "NODE\tVERSION\tSLOT\tTOTAL\tSTAGE\tDRAIN\tREBOOT\tOPERATOR")
 	for _, n := range r.PerNode {
@@ -205,11 +223,7 @@ func (r *Report) Print(w io.Writer) {
 			n.Name, n.Version, n.Slot, n.TotalSeconds, n.StageSeconds, n.DrainSeconds, n.RebootSeconds, n.OwnSeconds)
 	}
 	tw.Flush()
-	fmt.Fprintf(w, "\nstaging, drains and reboots alone would have taken %.1f s: the roll took %.2f times that\n", r.IdealSeconds, r.OverIdeal)
-	fmt.Fprintf(w, "the operator itself added %.2f s per node (median; worst %.2f s) and %.1f requests to the kube-apiserver\n",
-		r.OwnSeconds.P50, r.OwnSeconds.Max, r.KubeRequests.PerNodeUpdate)
-	fmt.Fprintf(w, "resident memory: agent %s, apiserver %s, controller %s, hostd %s\n",
-		mebibytes(r.RSSBytes.Agent), mebibytes(r.RSSBytes.Apiserver), mebibytes(r.RSSBytes.Controller), mebibytes(r.RSSBytes.Hostd))
+	fmt.Fprintln(w)
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

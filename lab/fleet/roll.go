@@ -22,7 +22,7 @@ func (l *Lab) Roll(ctx context.Context) (*Report, error) {
 	}
 	why := l.follow(limited, l.tracker.settled)
 	now := time.Now()
-	l.display.show(l.tracker.rows(now))
+	l.show(now)
 	l.display.finish()
 
 	report := l.tracker.report(&l.cfg, l.began, now)
@@ -34,6 +34,12 @@ func (l *Lab) Roll(ctx context.Context) (*Report, error) {
 	if err := l.measure(report, now); err != nil {
 		return report, err
 	}
+	if l.cfg.Simulated != nil && why == nil {
+		var err error
+		if report.Scale, err = l.observe(ctx); err != nil {
+			return report, err
+		}
+	}
 	return report, nil
 }
 
@@ -42,7 +48,7 @@ func (l *Lab) follow(ctx context.Context, until func() bool) error {
 	clock := time.NewTicker(redrawAtRest)
 	defer clock.Stop()
 	for {
-		l.display.show(l.tracker.rows(time.Now()))
+		l.show(time.Now())
 		if until() {
 			return nil
 		}
@@ -87,7 +93,7 @@ func (l *Lab) measure(r *Report, now time.Time) error {
 			return err
 		}
 	}
-	r.RSSBytes, err = l.memory()
+	r.RSSBytes, err = memory("VmRSS:")
 	return err
 }
 

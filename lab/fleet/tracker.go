@@ -65,9 +65,9 @@ type podTrack struct {
 	ready    bool
 }
 
-func newTracker(nodes []string, to string, maxConcurrent, replicas int) *tracker {
+func newTracker(nodes []string, to string, maxConcurrent, replicas, budget int) *tracker {
 	t := &tracker{
-		to: to, maxConcurrent: maxConcurrent, replicas: replicas, minReady: max(replicas-1, 0),
+		to: to, maxConcurrent: maxConcurrent, replicas: replicas, minReady: max(replicas-budget, 0),
 		workloadReady: replicas == 0,
 		nodes:         map[string]*nodeTrack{}, pods: map[string]podTrack{}, changed: make(chan struct{}, 1),
 	}

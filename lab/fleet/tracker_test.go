@@ -24,7 +24,7 @@ type story struct {
 }
 
 func newStory(max, replicas int, nodes ...string) *story {
-	s := &story{newTracker(nodes, "1.21.0", max, replicas), time.Unix(1000, 0)}
+	s := &story{newTracker(nodes, "1.21.0", max, replicas, 1), time.Unix(1000, 0)}
 	for _, n := range nodes {
 		s.boot(n, 1, "1.20.0", slot.A)
 		s.node(n, "boot-1", true, true)

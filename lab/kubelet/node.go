@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -43,7 +44,7 @@ func (k *Kubelet) registerNode(ctx context.Context) error {
 
 func (k *Kubelet) tryRegisterNode(ctx context.Context) error {
 	nodes := k.client.CoreV1().Nodes()
-	labels, status := k.nodeLabels(), k.nodeStatus(metav1.Now())
+	labels, status := k.nodeLabels(), NodeStatus(k.facts(), metav1.Now())
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
 	if err != nil {
 		return fmt.Errorf("encoding node labels: %w", err)
@@ -68,16 +69,39 @@ func (k *Kubelet) tryRegisterNode(ctx context.Context) error {
 }
 
 func (k *Kubelet) nodeLabels() map[string]string {
-	labels := map[string]string{
-		corev1.LabelHostname:   k.cfg.NodeName,
-		corev1.LabelOSStable:   runtime.GOOS,
-		corev1.LabelArchStable: runtime.GOARCH,
-	}
+	labels := NodeLabels(k.cfg.NodeName)
 	maps.Copy(labels, k.cfg.Labels)
 	return labels
 }
 
-func (k *Kubelet) nodeStatus(now metav1.Time) corev1.NodeStatus {
+func (k *Kubelet) facts() NodeFacts {
+	return NodeFacts{
+		Name: k.cfg.NodeName, Address: k.cfg.NodeIP, BootID: k.cfg.BootID, OSImage: k.cfg.OSImage,
+		KernelVersion: k.cfg.KernelVersion, MachineID: k.cfg.MachineID,
+	}
+}
+
+// NodeFacts is what differs between the nodes of a lab.
+type NodeFacts struct {
+	Name          string
+	Address       netip.Addr
+	BootID        string
+	OSImage       string
+	KernelVersion string
+	MachineID     string
+}
+
+// NodeLabels returns the labels that every node of a lab has.
+func NodeLabels(name string) map[string]string {
+	return map[string]string{
+		corev1.LabelHostname:   name,
+		corev1.LabelOSStable:   runtime.GOOS,
+		corev1.LabelArchStable: runtime.GOARCH,
+	}
+}
+
+// NodeStatus is what the node of a lab reports while it is up.
+func NodeStatus(f NodeFacts, now metav1.Time) corev1.NodeStatus {
 	// Fixed figures: a lab schedules by count, not by the size of the machine it happens to run on.
 	capacity := corev1.ResourceList{
 		corev1.ResourceCPU:              resource.MustParse("8"),
@@ -92,8 +116,8 @@ func (k *Kubelet) nodeStatus(now metav1.Time) corev1.NodeStatus {
 		Capacity:    capacity,
 		Allocatable: capacity,
 		Addresses: []corev1.NodeAddress{
-			{Type: corev1.NodeInternalIP, Address: k.cfg.NodeIP.String()},
-			{Type: corev1.NodeHostName, Address: k.cfg.NodeName},
+			{Type: corev1.NodeInternalIP, Address: f.Address.String()},
+			{Type: corev1.NodeHostName, Address: f.Name},
 		},
 		Conditions: []corev1.NodeCondition{
 			condition(corev1.NodeMemoryPressure, corev1.ConditionFalse, "KubeletHasSufficientMemory", "the lab does not measure memory"),
@@ -102,11 +126,11 @@ func (k *Kubelet) nodeStatus(now metav1.Time) corev1.NodeStatus {
 			condition(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "the lab's kubelet runs pods"),
 		},
 		NodeInfo: corev1.NodeSystemInfo{
-			MachineID:               k.cfg.MachineID,
-			SystemUUID:              k.cfg.MachineID,
-			BootID:                  k.cfg.BootID,
-			KernelVersion:           k.cfg.KernelVersion,
-			OSImage:                 k.cfg.OSImage,
+			MachineID:               f.MachineID,
+			SystemUUID:              f.MachineID,
+			BootID:                  f.BootID,
+			KernelVersion:           f.KernelVersion,
+			OSImage:                 f.OSImage,
 			ContainerRuntimeVersion: "drydock-lab://1",
 			KubeletVersion:          Version,
 			OperatingSystem:         runtime.GOOS,

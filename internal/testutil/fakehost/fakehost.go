@@ -5,6 +5,7 @@
 // fails when told to.
 //
 // The HTTP side and the rules of the update states are the real ones; disk, repository and reboots are imagined.
+// Tests take one each; the lab's simulated fleets take thousands.
 package fakehost
 
 import (
@@ -19,7 +20,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/drydock-os/drydock/internal/hostapi"
@@ -33,11 +33,23 @@ type Config struct {
 	Offer   string // the version that a refresh finds; default: none
 	Variant string // default "metal"
 	Arch    string // default "x86_64"
+	// Socket is the path of the API's socket. Default for New: one in a directory of its own.
+	Socket string
+	// Takes is how long each run of a command lasts. Default: no time at all.
+	Takes map[hostapi.Command]time.Duration
+	// Quiet keeps no list of calls, which would grow for ever.
+	Quiet bool
+	// OnCommand is told of each command that begins and, with its result and how long it took, ends. Default: nobody.
+	OnCommand func(cmd hostapi.Command, done bool, result string, took time.Duration)
 }
 
 // Host is a fake host with a socket. Its methods may be called from several goroutines.
 type Host struct {
 	socket string
+	takes  map[hostapi.Command]time.Duration
+	quiet  bool
+	tell   func(cmd hostapi.Command, done bool, result string, took time.Duration)
+	close  func()
 
 	mu       sync.Mutex
 	os       hostapi.OS
@@ -55,34 +67,60 @@ type Host struct {
 
 var _ server.Updates = (*Host)(nil)
 
+// Test is what New needs of a *testing.T.
+type Test interface {
+	Helper()
+	Fatal(args ...any)
+	Cleanup(func())
+}
+
 // New starts a fake host, which lives until the test ends.
-func New(t testing.TB, cfg Config) *Host {
+func New(t Test, cfg Config) *Host {
 	t.Helper()
-	h := &Host{offer: cfg.Offer, fail: map[hostapi.Command]string{}, hold: map[hostapi.Command]chan struct{}{}, boots: 1}
-	h.os = hostapi.OS{Arch: cmp.Or(cfg.Arch, "x86_64"), VariantID: cmp.Or(cfg.Variant, "metal"), Slot: "A"}
-	h.setVersion(cfg.Version)
 	// Socket paths are short; the folders of tests are not.
 	dir, err := os.MkdirTemp("", "fakehost")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.socket = filepath.Join(dir, "api.sock")
-	listener, err := net.Listen("unix", h.socket)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	cfg.Socket = cmp.Or(cfg.Socket, filepath.Join(dir, "api.sock"))
+	h, err := Start(cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
+// Start starts a fake host at the socket that cfg names, which lives until Close.
+func Start(cfg Config) (*Host, error) {
+	h := &Host{
+		socket: cfg.Socket, takes: cfg.Takes, quiet: cfg.Quiet, tell: cfg.OnCommand, offer: cfg.Offer,
+		fail: map[hostapi.Command]string{}, hold: map[hostapi.Command]chan struct{}{}, boots: 1,
+	}
+	h.os = hostapi.OS{Arch: cmp.Or(cfg.Arch, "x86_64"), VariantID: cmp.Or(cfg.Variant, "metal"), Slot: "A"}
+	h.setVersion(cfg.Version)
+	if h.tell == nil {
+		h.tell = func(hostapi.Command, bool, string, time.Duration) {}
+	}
+	listener, err := net.Listen("unix", h.socket)
+	if err != nil {
+		return nil, fmt.Errorf("starting a fake host: %w", err)
 	}
 	srv := &http.Server{Handler: h.handler(), ReadHeaderTimeout: 10 * time.Second}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(listener) })
-	t.Cleanup(func() {
+	h.close = sync.OnceFunc(func() {
 		h.releaseAll()
 		_ = srv.Close()
 		serving.Wait()
 		h.commands.Wait()
-		_ = os.RemoveAll(dir)
 	})
-	return h
+	return h, nil
 }
+
+// Close ends the host and whatever it does.
+func (h *Host) Close() { h.close() }
 
 func (h *Host) setVersion(v string) {
 	h.os.VersionID, h.os.BuildID, h.os.PrettyName = v, "fake", "Fake OS "+v
@@ -94,7 +132,9 @@ func (h *Host) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		id := h.os
-		h.calls = append(h.calls, r.Method+" "+r.URL.Path)
+		if !h.quiet {
+			h.calls = append(h.calls, r.Method+" "+r.URL.Path)
+		}
 		h.mu.Unlock()
 		server.New(server.Config{OS: id, Updates: h, Reboot: h.reboot, Log: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
 	})
@@ -126,7 +166,7 @@ func (h *Host) Hold(cmd hostapi.Command) (release func()) {
 	defer h.mu.Unlock()
 	c := make(chan struct{})
 	h.hold[cmd] = c
-	return sync.OnceFunc(func() { close(c) })
+	return func() { h.release(c) }
 }
 
 // BusyFor makes the next run of a command last that long.
@@ -160,6 +200,13 @@ func (h *Host) Boot() {
 	h.setVersion(version)
 }
 
+// OS returns what the host says of itself.
+func (h *Host) OS() hostapi.OS {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.os
+}
+
 // Calls returns the requests so far, such as "POST /actions/reboot".
 func (h *Host) Calls() []string {
 	h.mu.Lock()
@@ -182,11 +229,23 @@ func (h *Host) releaseAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, c := range h.hold {
-		select {
-		case <-c:
-		default:
-			close(c)
-		}
+		closeOnce(c)
+	}
+}
+
+// release ends the wait of a command that takes its time.
+func (h *Host) release(c chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	closeOnce(c)
+}
+
+// closeOnce closes a channel that may be closed already; the caller holds the lock under which that is done.
+func closeOnce(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+		close(c)
 	}
 }
 
@@ -212,16 +271,25 @@ func (h *Host) Start(cmd hostapi.Command) error {
 	}
 	h.running = make(chan struct{})
 	held := h.hold[cmd]
+	if d := h.takes[cmd]; d > 0 && held == nil {
+		held = make(chan struct{})
+		h.hold[cmd] = held
+		time.AfterFunc(d, func() { h.release(held) })
+	}
+	began := time.Now()
 	h.commands.Go(func() {
+		h.tell(cmd, false, "", 0)
 		if held != nil {
 			<-held
 		}
-		h.finish(cmd)
+		h.finish(cmd, began)
 	})
 	return nil
 }
 
-func (h *Host) finish(cmd hostapi.Command) {
+func (h *Host) finish(cmd hostapi.Command, began time.Time) {
+	result := hostapi.StatusSuccess
+	defer func() { h.tell(cmd, true, string(result), time.Since(began)) }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	reason, failed := h.fail[cmd]
@@ -234,11 +302,12 @@ func (h *Host) finish(cmd hostapi.Command) {
 	}
 	if h.status != nil { // a reboot in the meantime has ended the command without a result
 		engine.Advance(cmd, h.status, !failed, found)
-		result := &hostapi.CommandResult{Type: cmd, Status: hostapi.StatusSuccess, Timestamp: time.Now().UTC().Format(time.RFC3339Nano)}
+		outcome := &hostapi.CommandResult{Type: cmd, Status: hostapi.StatusSuccess, Timestamp: time.Now().UTC().Format(time.RFC3339Nano)}
 		if failed {
-			result.Status, result.ExitStatus, result.Stderr = hostapi.StatusFailed, 1, reason
+			outcome.Status, outcome.ExitStatus, outcome.Stderr = hostapi.StatusFailed, 1, reason
+			result = hostapi.StatusFailed
 		}
-		h.status.MostRecentCommand = result
+		h.status.MostRecentCommand = outcome
 	}
 	close(h.running)
 	h.running = nil
