@@ -34,8 +34,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, id auth.Identity)
 
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
-	st := &stream{encoder: json.NewEncoder(w), control: http.NewResponseController(w)}
-	defer func() { _ = st.control.SetWriteDeadline(time.Time{}) }() // the connection may serve other requests
+	st := newStream(w, lineTimeout)
 	heartbeat := time.NewTicker(agentapi.HeartbeatInterval)
 	defer heartbeat.Stop()
 	end := time.NewTimer(streamAge + rand.N(streamAge))
@@ -80,8 +79,13 @@ func (s *Server) pause(ctx context.Context, st *stream, sub *subscription, heart
 type stream struct {
 	encoder *json.Encoder
 	control *http.ResponseController
+	timeout time.Duration // of one line
 	sent    bool
 	last    agentapi.Event
+}
+
+func newStream(w http.ResponseWriter, timeout time.Duration) *stream {
+	return &stream{encoder: json.NewEncoder(w), control: http.NewResponseController(w), timeout: timeout}
 }
 
 // sendChange sends an event unless the agent already has it.
@@ -97,11 +101,15 @@ func (st *stream) sendChange(e agentapi.Event) error {
 }
 
 func (st *stream) send(e agentapi.Event) error {
-	if err := st.control.SetWriteDeadline(time.Now().Add(lineTimeout)); err != nil {
+	if err := st.control.SetWriteDeadline(time.Now().Add(st.timeout)); err != nil {
 		return err
 	}
 	if err := st.encoder.Encode(e); err != nil {
 		return err
 	}
-	return st.control.Flush()
+	if err := st.control.Flush(); err != nil {
+		return err
+	}
+	// Over HTTP/2 a deadline ends a stream when its time comes, whether something is being written then or not.
+	return st.control.SetWriteDeadline(time.Time{})
 }
