@@ -100,6 +100,10 @@ monitoring-test: ## Test the alert rules (needs promtool)
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: scale
+scale: build controlplane ## Update a thousand simulated hosts and report figures (ARGS="--nodes 100" adds flags of 'bin/lab scale')
+	$(BIN)/lab scale --max-concurrent 25 --stage-time 5s --reboot-time 10s --idle 1m --restart $(ARGS)
+
 FUZZTIME ?= 60s
 .PHONY: fuzz
 fuzz: ## Run each fuzz test for FUZZTIME (60s)
