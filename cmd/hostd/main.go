@@ -67,6 +67,7 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 	root.AddCommand(newServeCmd(stdout), newStorewolfCmd(stderr))
 	root.AddCommand(newBootCmds(stderr)...)
 	root.AddCommand(newLogdogCmd(stdout))
+	root.AddCommand(newContainerCmds(stderr)...)
 	root.AddCommand(newToolCmds(stdout, stderr)...)
 	root.AddCommand(manpage.Command(writeToolPages))
 	return root

@@ -30,7 +30,8 @@ import (
 func TestMain(m *testing.M) {
 	// The tools are links to hostd, as on a host.
 	testscript.Main(m, map[string]func(){"hostd": main, "apiclient": main, "signpost": main, "updog": main, "storewolf": main,
-		"early-boot-config": main, "sundog": main, "settings-committer": main, "thar-be-settings": main, "logdog": main})
+		"early-boot-config": main, "sundog": main, "settings-committer": main, "thar-be-settings": main, "logdog": main,
+		"host-containers": main, "bootstrap-containers": main})
 }
 
 // The scripts in testdata run the programs of a host against a disk image and a repository.

@@ -29,8 +29,8 @@ type configFile struct {
 var services = []service{
 	{name: "motd", files: []string{"motd"}},
 	{name: "updog", files: []string{"updog-toml"}},
-	{name: "host-containers", files: []string{"host-containers-toml"}, commands: []string{"/usr/bin/host-containers"}},
-	{name: "bootstrap-containers", files: []string{"bootstrap-containers-toml"}, commands: []string{"/usr/bin/bootstrap-containers create-containers"}},
+	{name: "host-containers", files: []string{"host-containers-toml", "host-ctr-toml"}, commands: []string{"/usr/bin/host-containers"}},
+	{name: "bootstrap-containers", files: []string{"bootstrap-containers-toml", "host-ctr-toml"}, commands: []string{"/usr/bin/bootstrap-containers create-containers"}},
 	{name: "containerd", files: []string{"containerd-config-toml", "proxy-env"}, commands: []string{"/usr/bin/systemctl try-restart containerd.service"}},
 	{name: "host-containerd", files: []string{"host-containerd-config-toml", "proxy-env"}, commands: []string{"/usr/bin/systemctl try-restart host-containerd.service"}},
 	{name: "hostname", files: []string{"hostname"}, commands: []string{"/usr/bin/systemctl try-restart set-hostname.service"}},
@@ -51,6 +51,7 @@ var configFiles = []configFile{
 	{name: "motd", path: "/etc/motd"},
 	{name: "updog-toml", path: "/etc/updog.toml"},
 	{name: "host-containers-toml", path: "/etc/host-containers/host-containers.toml", mode: "0600"},
+	{name: "host-ctr-toml", path: "/etc/host-containers/host-ctr.toml", mode: "0600"},
 	{name: "bootstrap-containers-toml", path: "/etc/bootstrap-containers/bootstrap-containers.toml", mode: "0600"},
 	{name: "containerd-config-toml", path: "/etc/containerd/config.toml", mode: "0600"},
 	{name: "host-containerd-config-toml", path: "/etc/host-containerd/config.toml", mode: "0600"},
