@@ -133,7 +133,8 @@ func SetMaxVersion(ctx context.Context, w Where, limit *semver.Version) (c *Chan
 var ErrMigration = errors.New("the migration is neither published nor in the folder")
 
 // SetMigrations replaces the table of migrations. Programs that are not published yet are taken from folder by their
-// names. Errors: ErrMigration and those of tuf.OpenRepository.
+// names. Published versions that the table leads to from no other get a way without migrations, as Publish makes it.
+// Errors: ErrMigration and those of tuf.OpenRepository.
 func SetMigrations(ctx context.Context, w Where, list []manifest.Migration, folder string) (*Changed, error) {
 	p, err := edit(ctx, w, func(m *manifest.Manifest) ([]tuf.Source, error) {
 		published := m.Targets()
@@ -148,6 +149,9 @@ func SetMigrations(ctx context.Context, w Where, list []manifest.Migration, fold
 				return nil, fmt.Errorf("%s: %w", name, ErrMigration)
 			}
 			sources = append(sources, tuf.Source{Name: name, Path: file})
+		}
+		for _, u := range m.Updates {
+			m.Connect(w.Variant, w.Arch, u.Version)
 		}
 		return sources, nil
 	})

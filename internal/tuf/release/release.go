@@ -103,6 +103,7 @@ func Publish(ctx context.Context, cfg Config) (*Result, error) {
 		if err := m.Add(update, cfg.MaxVersion); err != nil {
 			return nil, err
 		}
+		m.Connect(cfg.Variant, cfg.Arch, version)
 		limit = m.Find(cfg.Variant, cfg.Arch, version).MaxVersion
 		return sources, nil
 	})
