@@ -64,7 +64,7 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })
-	root.AddCommand(newServeCmd(stdout), newStorewolfCmd(stderr))
+	root.AddCommand(newServeCmd(stdout), newStorewolfCmd(stderr), newMigratorCmd(stderr))
 	root.AddCommand(newBootCmds(stderr)...)
 	root.AddCommand(newLogdogCmd(stdout))
 	root.AddCommand(newContainerCmds(stderr)...)

@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/drydock-os/drydock/internal/gpt"
+	"github.com/drydock-os/drydock/internal/hostd/system"
 	"github.com/drydock-os/drydock/internal/osimage"
 	"github.com/drydock-os/drydock/internal/slot"
 	"github.com/drydock-os/drydock/internal/tuf"
@@ -29,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// The tools are links to hostd, as on a host.
-	testscript.Main(m, map[string]func(){"hostd": main, "apiclient": main, "signpost": main, "updog": main, "storewolf": main,
+	testscript.Main(m, map[string]func(){"hostd": main, "apiclient": main, "signpost": main, "updog": main, "storewolf": main, "migrator": main,
 		"early-boot-config": main, "sundog": main, "settings-committer": main, "thar-be-settings": main, "logdog": main,
 		"host-containers": main, "bootstrap-containers": main})
 }
@@ -40,7 +41,7 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata",
 		Setup: leaveAtOnce,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "site": site, "publish": publish, "boot": boot, "ready": ready, "withdraw": withdraw,
+			"exits": exits, "site": site, "publish": publish, "boot": boot, "ready": ready, "withdraw": withdraw, "migration": migration, "gone": gone,
 		},
 	})
 }
@@ -168,7 +169,15 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		defer d.Close()
 		table, err := slot.Open(d, d.Size())
-		return err == nil && (table.Flags(slot.B).Successful || table.Flags(slot.B).Priority < 2)
+		if err != nil {
+			return false
+		}
+		uuid, err := system.BootUUID(ts.MkAbs("root"))
+		if err != nil {
+			return false
+		}
+		active, err := table.FindBoot(uuid)
+		return err == nil && table.Flags(active).Successful
 	}
 	for range 1000 {
 		if good() {
@@ -177,4 +186,18 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("no daemon answers on %s", args[0])
+}
+
+// gone waits until a file is no more: gone FILE.
+func gone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gone FILE")
+	}
+	for range 1000 {
+		if _, err := os.Lstat(ts.MkAbs(args[0])); errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("%s does not go", args[0])
 }

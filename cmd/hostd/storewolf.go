@@ -62,14 +62,9 @@ done it since the boot.`,
 // identify fills in what flags have left open.
 func identify(cfg *storewolf.Config) error {
 	if cfg.Version == "" || cfg.Variant == "" {
-		f, err := os.Open(filepath.Join(cfg.Root, "usr/lib/os-release"))
+		release, err := releaseOf(cfg.Root)
 		if err != nil {
-			return cli.WithHint(fmt.Errorf("identifying the running system: %w", err), "give --version and --variant")
-		}
-		defer f.Close()
-		release, err := osimage.ParseRelease(f)
-		if err != nil {
-			return fmt.Errorf("identifying the running system: %w", err)
+			return cli.WithHint(err, "give --version and --variant")
 		}
 		if cfg.Version == "" {
 			cfg.Version = release.Version
@@ -85,4 +80,18 @@ func identify(cfg *storewolf.Config) error {
 	}
 	cfg.BootID = string(bytes.TrimSpace(id))
 	return nil
+}
+
+// releaseOf says which system is installed below root.
+func releaseOf(root string) (osimage.Release, error) {
+	f, err := os.Open(filepath.Join(root, "usr/lib/os-release"))
+	if err != nil {
+		return osimage.Release{}, fmt.Errorf("identifying the running system: %w", err)
+	}
+	defer f.Close()
+	release, err := osimage.ParseRelease(f)
+	if err != nil {
+		return osimage.Release{}, fmt.Errorf("identifying the running system: %w", err)
+	}
+	return release, nil
 }

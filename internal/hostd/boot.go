@@ -8,12 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/hostd/migrate"
+	"github.com/drydock-os/drydock/internal/hostd/storewolf"
 	"github.com/drydock-os/drydock/internal/slot"
+	"github.com/drydock-os/drydock/internal/tuf"
 )
 
 // Check is one condition for a boot to count as successful.
@@ -54,6 +58,20 @@ func (markSuccessful) Name() string { return "disk" }
 func (m markSuccessful) Check(context.Context) error {
 	return m.d.disk.Change(func(_ *gpt.File, t *slot.Table) error { return t.MarkSuccessful(m.d.system.Slot) })
 }
+
+// migrate brings the settings store to the version that runs, unless 'hostd migrator' has done it already.
+func (d *Daemon) migrate(ctx context.Context) error {
+	return migrate.Run(ctx, migrate.Config{
+		Dir: d.storeDir(), To: d.system.Version, Log: d.cfg.Log,
+		Open: func() (migrate.Repository, error) {
+			return migrate.OpenSaved(d.system.TrustedRoot, tuf.Folders{
+				Metadata: filepath.Join(d.cfg.Root, migrate.MetadataDir), Targets: filepath.Join(d.cfg.Root, migrate.TargetsDir),
+			})
+		},
+	})
+}
+
+func (d *Daemon) storeDir() string { return filepath.Join(d.cfg.Root, storewolf.Dir) }
 
 const (
 	rebootTimeout = time.Minute // the init system asks its inhibitors

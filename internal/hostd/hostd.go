@@ -116,6 +116,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := d.engine.Recover(); err != nil {
 		return err
 	}
+	if err := d.migrate(ctx); err != nil {
+		d.goBack(ctx, err) // without its settings, this system cannot prove itself
+		return err
+	}
 	settingsStore, err := storewolf.Prepare(storewolf.Config{
 		Root: d.cfg.Root, Version: d.system.Version.String(), Variant: d.system.Release.Variant, BootID: d.system.BootID, Log: d.cfg.Log,
 	})
@@ -154,7 +158,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			cancel(fmt.Errorf("serving the API: %w", err))
 		}
 	})
-	parts.Go(func() { d.proveBoot(ctx) })
+	parts.Go(func() { d.proveBoot(ctx, settingsStore) })
 
 	<-ctx.Done()
 	stopWaiting() // requests that wait for the end of a command need not wait any more

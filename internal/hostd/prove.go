@@ -13,6 +13,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/hostd/store"
 	"github.com/drydock-os/drydock/internal/slot"
 )
 
@@ -57,13 +58,16 @@ var errUnproven = errors.New("not healthy in time")
 
 // proveBoot waits until the API answers, says so, and marks the boot successful when all checks have passed. When they
 // have not in time, the host goes back to the system before, if there is one.
-func (d *Daemon) proveBoot(ctx context.Context) {
+func (d *Daemon) proveBoot(ctx context.Context, settings *store.Store) {
 	limited, cancel := context.WithTimeoutCause(ctx, d.cfg.HealthDeadline, errUnproven)
 	defer cancel()
 	err := d.prove(limited)
 	switch {
 	case err == nil:
 		d.cfg.Log.Info("boot marked successful", "slot", d.system.Slot.String(), "version", d.system.Version.String())
+		if err := settings.Prune(); err != nil {
+			d.cfg.Log.Warn("settings of before not removed", "error", err) // the next start does it
+		}
 	case ctx.Err() == nil:
 		d.cfg.Log.Error("boot not marked successful", "error", err)
 		d.goBack(ctx, err)

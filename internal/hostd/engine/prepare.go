@@ -94,6 +94,9 @@ func (e *Engine) prepare(ctx context.Context, chosen hostapi.Image, change ...fu
 		}
 		sources = append(sources, source{s.part, target})
 	}
+	if err := e.saveMigrations(ctx, o, chosen); err != nil {
+		return err
+	}
 	return e.cfg.Disk.Change(func(d *gpt.File, t *slot.Table) error {
 		if e.holds(ctx, d, t, chosen, sources) {
 			e.cfg.Log.Info("slot holds the update already", "slot", e.cfg.System.Slot.Other().String(), "version", chosen.Version)

@@ -25,6 +25,7 @@ var ErrWithdrawn = errors.New("the chosen update is no longer offered")
 // offered is the state of the repository as this host may use it.
 type offered struct {
 	client     *tuf.Client
+	manifest   *manifest.Manifest
 	host       manifest.Host
 	applicable []manifest.Update // newest first
 	held       *manifest.Held    // what is published and not to be moved to now
@@ -83,6 +84,7 @@ func (o *offered) load(ctx context.Context, e *Engine) error {
 		return err
 	}
 	now := e.cfg.Now()
+	o.manifest = m
 	o.applicable, o.held = m.Applicable(o.host, now), m.Held(o.host, now)
 	return nil
 }

@@ -6,8 +6,10 @@
 //
 // Each migration is a program that was published beside the system. It runs from sealed memory, after its signature was
 // checked, and writes a new copy of the store. The links move to the last copy only when all have run: until then, and
-// also when the power goes, the store is the old one. The old data stays until Prune is called, once the new system has
-// proved itself.
+// also when the power goes, the store is the old one.
+//
+// The data of before stays until the store is pruned, once the new system has proved itself. A system that comes back
+// before that finds its own settings as it left them, whatever the other one has made of them.
 package migrate
 
 import (
@@ -18,7 +20,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -28,13 +29,10 @@ import (
 	"github.com/drydock-os/drydock/internal/manifest"
 )
 
-// ErrNoPath means that the repository has no migrations that lead from one version to the other.
-var ErrNoPath = errors.New("no migrations lead there")
-
 // Repository has the migrations, as they were when the update was prepared. Its answers are verified.
 type Repository interface {
-	Migrations(context.Context) ([]manifest.Migration, error)
-	Program(ctx context.Context, name string) ([]byte, error) // executable, unpacked
+	Manifest() (*manifest.Manifest, error)
+	Program(name string) ([]byte, error) // executable, unpacked
 }
 
 // Config holds what a migration needs. All fields are required.
@@ -45,35 +43,8 @@ type Config struct {
 	Log  *slog.Logger
 }
 
-// Path returns the names of the migrations from one version to another in the order in which they run: each time those
-// of the longest way that does not lead too far, and the same backwards. It returns ErrNoPath.
-func Path(list []manifest.Migration, from, to *semver.Version) ([]string, error) {
-	low, high := from, to
-	if high.LessThan(low) {
-		low, high = to, from
-	}
-	var names []string
-	for at := low; at.LessThan(high); {
-		var best *manifest.Migration
-		for i, m := range list {
-			if m.From.Equal(at) && m.To.GreaterThan(at) && !m.To.GreaterThan(high) && (best == nil || m.To.GreaterThan(best.To)) {
-				best = &list[i]
-			}
-		}
-		if best == nil {
-			return nil, fmt.Errorf("from version %s towards %s: %w", at, high, ErrNoPath)
-		}
-		names = append(names, best.Names...)
-		at = best.To
-	}
-	if to.LessThan(from) {
-		slices.Reverse(names)
-	}
-	return names, nil
-}
-
 // Run migrates the store. Without a store, and when it is of the version already, there is nothing to do. It returns
-// ErrNoPath and the errors of package store.
+// manifest.ErrNoPath, the errors of the repository and those of package store.
 func Run(ctx context.Context, cfg Config) error {
 	v, dir, err := store.Locate(cfg.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,6 +59,14 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer lock.Close()
+	back, err := store.GoBack(cfg.Dir, cfg.To)
+	switch {
+	case err != nil:
+		return fmt.Errorf("going back to the settings of version %s: %w", cfg.To, err)
+	case back:
+		cfg.Log.Info("settings of before are back", "from", v.String(), "to", cfg.To.String())
+		return nil
+	}
 	if err := migrate(ctx, cfg, v, dir); err != nil {
 		return fmt.Errorf("migrating settings from version %s to %s: %w", v, cfg.To, err)
 	}
@@ -100,11 +79,11 @@ func migrate(ctx context.Context, cfg Config, from *semver.Version, source strin
 	if err != nil {
 		return err
 	}
-	list, err := repository.Migrations(ctx)
+	m, err := repository.Manifest()
 	if err != nil {
 		return err
 	}
-	names, err := Path(list, from, cfg.To)
+	names, err := m.Path(from, cfg.To)
 	if err != nil {
 		return err
 	}
@@ -120,7 +99,7 @@ func migrate(ctx context.Context, cfg Config, from *semver.Version, source strin
 		}
 	}()
 	for _, name := range names {
-		program, err := repository.Program(ctx, name)
+		program, err := repository.Program(name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -147,6 +126,9 @@ func migrate(ctx context.Context, cfg Config, from *semver.Version, source strin
 	if err := syncFilesystem(made); err != nil {
 		return err
 	}
+	if err := store.Keep(cfg.Dir, filepath.Base(original)); err != nil {
+		return err
+	}
 	if err := store.Point(cfg.Dir, cfg.To, filepath.Base(made)); err != nil {
 		return err
 	}
@@ -161,12 +143,4 @@ func syncFilesystem(dir string) error {
 		return err
 	}
 	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
-}
-
-// Prune removes the data of other versions than the present one. It is for when the running system has proved itself.
-func Prune(dir string) error {
-	if err := store.Prune(dir); err != nil {
-		return fmt.Errorf("removing settings of other versions: %w", err)
-	}
-	return nil
 }

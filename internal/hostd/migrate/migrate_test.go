@@ -4,7 +4,6 @@
 package migrate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/Masterminds/semver/v3"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/drydock-os/drydock/internal/hostd/store"
 	"github.com/drydock-os/drydock/internal/manifest"
@@ -65,31 +63,12 @@ var published = []manifest.Migration{
 	way("1.2.1", "2.0.0", "c"), way("1.0.0", "9.0.0", "too-far"), way("2.0.0", "3.0.0", "d", "bad"),
 }
 
-func TestPath(t *testing.T) {
-	for _, tc := range []struct {
-		from, to string
-		want     []string
-	}{
-		{"1.0.0", "1.1.0", []string{"a"}}, {"1.0.0", "1.2.0", []string{"long1", "long2"}}, {"1.1.0", "1.2.0", []string{"b"}},
-		{"1.0.0", "2.0.0", []string{"long1", "long2", "c"}}, {"2.0.0", "1.0.0", []string{"c", "long2", "long1"}},
-		{"1.2.0", "1.2.1", nil}, {"1.0.0", "1.0.0", nil},
-	} {
-		got, err := Path(published, version(tc.from), version(tc.to))
-		if diff := cmp.Diff(tc.want, got); err != nil || diff != "" {
-			t.Errorf("%s to %s: %v\n%s", tc.from, tc.to, err, diff)
-		}
-	}
-	for _, tc := range [][2]string{{"1.0.0", "1.2.5"}, {"0.9.0", "1.0.0"}, {"4.0.0", "3.0.0"}} {
-		if got, err := Path(published, version(tc[0]), version(tc[1])); !errors.Is(err, ErrNoPath) {
-			t.Errorf("%v: %q, %v", tc, got, err)
-		}
-	}
-}
-
 type repository struct{ program []byte }
 
-func (repository) Migrations(context.Context) ([]manifest.Migration, error) { return published, nil }
-func (r repository) Program(_ context.Context, name string) ([]byte, error) { return r.program, nil }
+func (repository) Manifest() (*manifest.Manifest, error) {
+	return &manifest.Manifest{Migrations: published}, nil
+}
+func (r repository) Program(string) ([]byte, error) { return r.program, nil }
 
 type host struct {
 	t    *testing.T
@@ -144,7 +123,7 @@ func (h host) want(v, motd string, dirs int) {
 	if got := string(s.Live().Values[k]); s.Version() != v || got != `"`+motd+`"` {
 		h.t.Errorf("version %s says %s, want %s with %s", s.Version(), got, v, motd)
 	}
-	if found, _ := filepath.Glob(filepath.Join(h.dir, "v*_*")); len(found) != dirs {
+	if found := h.data(); len(found) != dirs {
 		h.t.Errorf("%d directories of data, want %d: %q", len(found), dirs, found)
 	}
 }
@@ -155,16 +134,113 @@ func TestForwardAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.want("2.0.0", "hi long1--forward long2--forward c--forward", 2)
+	h.prove(1)
 	if err := h.migrate("1.2.1"); err != nil {
 		t.Fatal(err)
 	}
-	h.want("1.2.1", "hi long1--forward long2--forward c--forward c--backward", 3)
-	if err := Prune(h.dir); err != nil {
-		t.Fatal(err)
-	}
+	h.want("1.2.1", "hi long1--forward long2--forward c--forward c--backward", 2)
+	h.prove(1)
 	h.want("1.2.1", "hi long1--forward long2--forward c--forward c--backward", 1)
 	if links, err := filepath.Glob(filepath.Join(h.dir, "v2*")); err != nil || len(links) > 0 {
 		t.Errorf("left behind %q, %v", links, err)
+	}
+}
+
+// A system that comes back before the new one has proved itself has its settings as it left them. Once is enough: when
+// the new system is tried again, it starts from what is set by then, not from what it had itself.
+func TestBackBeforeTheNewSystemHasProvedItself(t *testing.T) {
+	h := newHost(t, "1.0.0")
+	for i := range 2 {
+		if err := h.migrate("1.1.0"); err != nil {
+			t.Fatal(err)
+		}
+		h.set("from the new system")
+		open := h.repo
+		h.repo = repository{} // the old system needs nothing to come back
+		if err := h.migrate("1.0.0"); err != nil {
+			t.Fatal(err)
+		}
+		h.want("1.0.0", "hi", 2+i)
+		h.repo = open
+	}
+	h.set("again")
+	if err := h.migrate("1.1.0"); err != nil {
+		t.Fatal(err)
+	}
+	h.want("1.1.0", "again a--forward", 2)
+	h.prove(1)
+	h.want("1.1.0", "again a--forward", 1)
+}
+
+// When the data of before are gone, or are not those that the present ones were made from, migrations do it.
+func TestBackWithoutTheDataOfBefore(t *testing.T) {
+	for name, damage := range map[string]func(h host){
+		"removed": func(h host) {
+			if err := os.RemoveAll(filepath.Join(h.dir, mustLink(h.t, filepath.Join(h.dir, "previous")))); err != nil {
+				h.t.Fatal(err)
+			}
+		},
+		"of another store": func(h host) {
+			if err := store.Keep(h.dir, "v1.0.0_0123456789abcdef"); err != nil {
+				h.t.Fatal(err)
+			}
+		},
+		"out of the store": func(h host) {
+			for _, link := range []string{"previous", "v1.0.0"} {
+				if err := errors.Join(os.Remove(filepath.Join(h.dir, link)), os.Symlink("/tmp", filepath.Join(h.dir, link))); err != nil {
+					h.t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, "1.0.0")
+			if err := h.migrate("1.1.0"); err != nil {
+				t.Fatal(err)
+			}
+			damage(h)
+			if err := h.migrate("1.0.0"); err != nil {
+				t.Fatal(err)
+			}
+			h.want("1.0.0", "hi a--forward a--backward", 2)
+		})
+	}
+}
+
+func mustLink(t *testing.T, path string) string {
+	t.Helper()
+	target, err := os.Readlink(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
+
+// set changes the setting behind the store's back.
+func (h host) set(motd string) {
+	h.t.Helper()
+	if err := os.WriteFile(filepath.Join(h.dir, "current/live/settings/motd"), []byte(`"`+motd+`"`), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h host) data() []string {
+	found, _ := filepath.Glob(filepath.Join(h.dir, "v*_*"))
+	return found
+}
+
+// prove says that the running system has proved itself.
+func (h host) prove(dirs int) {
+	h.t.Helper()
+	s, err := store.Open(store.Config{Dir: h.dir, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := errors.Join(s.Prune(), s.Close()); err != nil {
+		h.t.Fatal(err)
+	}
+	if found := h.data(); len(found) != dirs {
+		h.t.Errorf("%d directories of data, want %d: %q", len(found), dirs, found)
 	}
 }
 
@@ -182,7 +258,7 @@ func TestAFailureLeavesTheStore(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	h.want("2.0.0", "hi", 1)
-	if err := h.migrate("4.0.0"); !errors.Is(err, ErrNoPath) {
+	if err := h.migrate("4.0.0"); !errors.Is(err, manifest.ErrNoPath) {
 		t.Errorf("got %v", err)
 	}
 	h.repo.program = []byte("no program")

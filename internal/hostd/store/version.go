@@ -5,6 +5,8 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +14,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// The functions of this file are for those who bring a store to another version while nobody has it open.
+// What is in this file is for those who bring a store to another version; the functions, while nobody has it open.
 
 // Locate returns the version of the store in dir and the directory that has its data. It returns fs.ErrNotExist and
 // ErrCorrupt.
@@ -47,27 +49,64 @@ func Point(dir string, v *semver.Version, name string) error {
 	return nil
 }
 
+// previousLink names the data that the present ones were made from. The original does not know it, nor look at it.
+const previousLink = "previous"
+
+// Keep remembers which data the store's next ones are made from, for GoBack.
+func Keep(dir, name string) error {
+	f := diskFS{}
+	if err := point(f, dir, previousLink, name); err != nil {
+		return err
+	}
+	return f.SyncDir(dir)
+}
+
+// GoBack makes the store be the data that its present ones were made from, if those are still there and were of version
+// v. It reports whether they were.
+func GoBack(dir string, v *semver.Version) (bool, error) {
+	name, err := os.Readlink(filepath.Join(dir, previousLink))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	// Data may be of an older version by name; which they are of now, the version's own link tells.
+	of, err := os.Readlink(filepath.Join(dir, "v"+v.String()))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && of != name {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if info, err := os.Lstat(filepath.Join(dir, name)); !dataDir.MatchString(name) || err != nil || !info.IsDir() {
+		return false, nil // migrating is what remains
+	}
+	return true, Point(dir, v, name)
+}
+
 // Prune removes data and links that the store does not need: those of other versions.
-func Prune(dir string) error {
-	p, err := find(dir)
+func (s *Store) Prune() error {
+	s.mu.Lock() // a commit makes new data
+	defer s.mu.Unlock()
+	v, err := semver.StrictNewVersion(s.at.link[1:])
 	if err != nil {
-		return err
+		return fmt.Errorf("removing settings of other versions: %w", err)
 	}
-	v, err := semver.StrictNewVersion(p.link[1:])
+	needed := append(chain(v), s.at.name)
+	entries, err := os.ReadDir(s.at.base)
 	if err != nil {
-		return err
-	}
-	needed := append(chain(v), p.name)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
+		return fmt.Errorf("removing settings of other versions: %w", err)
 	}
 	var wrong error
 	for _, e := range entries {
 		isLink := e.Type()&os.ModeSymlink != 0
 		if !slices.Contains(needed, e.Name()) && (isLink || dataDir.MatchString(e.Name())) {
-			wrong = errors.Join(wrong, os.RemoveAll(filepath.Join(dir, e.Name())))
+			wrong = errors.Join(wrong, s.cfg.FS.RemoveAll(filepath.Join(s.at.base, e.Name())))
 		}
 	}
-	return errors.Join(wrong, diskFS{}.SyncDir(dir))
+	if err := errors.Join(wrong, s.cfg.FS.SyncDir(s.at.base)); err != nil {
+		return fmt.Errorf("removing settings of other versions: %w", err)
+	}
+	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/Masterminds/semver/v3"
@@ -51,7 +53,7 @@ func TestAVersionThatSharesTheDataOfAnother(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(old, "live/settings/motd")); err != nil || string(got) != `"old"` {
 		t.Errorf("the old version has %s, %v", got, err)
 	}
-	if err := Prune(cfg.Dir); err != nil {
+	if err := s.Prune(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(old); !os.IsNotExist(err) {
@@ -59,5 +61,47 @@ func TestAVersionThatSharesTheDataOfAnother(t *testing.T) {
 	}
 	if _, now, err := Locate(cfg.Dir); err != nil || now == old {
 		t.Errorf("%s, %v", now, err)
+	}
+}
+
+// The host prunes while clients change settings: nothing of the present version goes.
+func TestPruneWhileSettingsChange(t *testing.T) {
+	cfg := Config{Dir: filepath.Join(t.TempDir(), "datastore"), Log: slog.New(slog.DiscardHandler)}
+	s, err := Create(cfg, "1.2.3", NewData())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	key, err := ParseKey("settings.motd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const changes = 50
+	var parts sync.WaitGroup
+	parts.Go(func() {
+		for i := range changes {
+			changed := NewData()
+			changed.Values[key] = Value(strconv.Itoa(i))
+			if err := s.Write(changed); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	parts.Go(func() {
+		for range changes {
+			if err := s.Prune(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	parts.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(s.Live().Values[key]); got != strconv.Itoa(changes-1) {
+		t.Errorf("the store says %s", got)
 	}
 }

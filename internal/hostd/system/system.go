@@ -26,12 +26,12 @@ import (
 	"github.com/drydock-os/drydock/internal/slot"
 )
 
+// TrustedRootPath is the place of the trusted root of updates in every image.
+const TrustedRootPath = "/usr/share/updog/root.json"
+
 const (
 	// bootParam on the kernel's command line carries the UUID of the booted BOOT partition.
 	bootParam = "drydock.boot_uuid="
-
-	// rootJSON is the place of the trusted root of updates in every image.
-	rootJSON = "usr/share/updog/root.json"
 
 	maxSmallFile = 1 << 20
 )
@@ -74,7 +74,7 @@ func Identify(root string, disk *Disk) (*Identity, error) {
 			return err
 		}
 		id.Release = sys.Release()
-		f, err := sys.FS().Open(rootJSON)
+		f, err := sys.FS().Open(TrustedRootPath[1:])
 		if err != nil {
 			return fmt.Errorf("reading the trusted root: %w", err)
 		}
