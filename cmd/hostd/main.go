@@ -26,7 +26,7 @@ import (
 func main() {
 	args := os.Args[1:]
 	if name := filepath.Base(os.Args[0]); tools[name].run != nil || linkNames[name] {
-		args = append([]string{name}, args...)
+		args = linked(name, args)
 	}
 	os.Exit(run(context.Background(), args, os.Stdout, os.Stderr))
 }
@@ -69,7 +69,8 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 	root.AddCommand(newLogdogCmd(stdout))
 	root.AddCommand(newContainerCmds(stderr)...)
 	root.AddCommand(newToolCmds(stdout, stderr)...)
-	root.AddCommand(manpage.Command(writeToolPages))
+	root.AddCommand(manpage.Command(writeToolPages), newCompletionCmd(root, stdout))
+	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
 
