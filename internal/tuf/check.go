@@ -23,9 +23,20 @@ const (
 	targetsFile  = metadata.TARGETS + ".json"
 )
 
+// parse lets go-tuf read metadata. It does that before any signature is checked, and it, too, follows some nulls: that
+// must not end the process.
+func parse[T any](read func([]byte) (T, error), data []byte) (m T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("malformed metadata: %v", p)
+		}
+	}()
+	return read(data)
+}
+
 // checkRoot also holds root to the rule of the original client that each key's name is the digest of the whole key.
 func checkRoot(data []byte) error {
-	root, err := metadata.Root().FromBytes(data)
+	root, err := parse(metadata.Root().FromBytes, data)
 	if err != nil {
 		return err
 	}
@@ -83,7 +94,7 @@ func keyID(key *metadata.Key) (string, error) {
 }
 
 func checkTimestamp(data []byte) error {
-	m, err := metadata.Timestamp().FromBytes(data)
+	m, err := parse(metadata.Timestamp().FromBytes, data)
 	if err != nil {
 		return err
 	}
@@ -92,7 +103,7 @@ func checkTimestamp(data []byte) error {
 
 // checkSnapshot also makes sure that this is the snapshot the timestamp speaks of, when want is its version there.
 func checkSnapshot(data []byte, want int64) error {
-	m, err := metadata.Snapshot().FromBytes(data)
+	m, err := parse(metadata.Snapshot().FromBytes, data)
 	if err != nil {
 		return err
 	}
@@ -115,7 +126,7 @@ func checkMeta(meta map[string]*metadata.MetaFiles, required string) error {
 }
 
 func checkTargets(data []byte, want int64) error {
-	m, err := metadata.Targets().FromBytes(data)
+	m, err := parse(metadata.Targets().FromBytes, data)
 	if err != nil {
 		return err
 	}
