@@ -158,7 +158,7 @@ lint: $(BIN)/tools/golangci-lint ## Run the linters of .golangci.yaml
 
 .PHONY: layers
 layers: ## Check who may import whom, and the other rules of the tree
-	go test -count=1 .
+	go test -short -count=1 .
 
 .PHONY: tree
 tree: ## Fail when git sees changed or new files

@@ -48,6 +48,7 @@ Exit codes: 0 done, 1 failed, 2 the command line is wrong.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })
 	root.AddCommand(
 		newImageCmd(stdout, stderr),
+		newBootCmd(stdout),
 		newRepoCmd(stdout),
 		manpage.Command(nil),
 	)

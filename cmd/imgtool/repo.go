@@ -34,7 +34,7 @@ func newRepoCmd(stdout io.Writer) *cobra.Command {
 		newRepoInitCmd(stdout), newRepoPublishCmd(stdout), newRepoRemoveCmd(stdout), newRepoWavesCmd(stdout),
 		newRepoMaxVersionCmd(stdout), newRepoMigrationsCmd(stdout), newRepoRefreshCmd(stdout),
 		newRepoNewKeyCmd(stdout), newRepoRotateCmd(stdout), newRepoShowCmd(stdout),
-		newRepoCheckCmd(stdout), newRepoExportCmd(stdout), newRepoImportCmd(stdout),
+		newRepoCheckCmd(stdout), newRepoExportCmd(stdout), newRepoImportCmd(stdout), newRepoServeCmd(stdout),
 	)
 	return c
 }
