@@ -89,7 +89,7 @@ var layers = []struct {
 	sideway bool // packages of this layer may import each other
 	folders []string
 }{
-	{"leaves", false, []string{"./internal/gpt", "./internal/durable", "./internal/cli"}},
+	{"leaves", false, []string{"./internal/gpt", "./internal/durable", "./internal/cli", "./internal/websocket", "./internal/pty"}},
 	{"rules and contracts", true, []string{"./internal/plan", "./internal/window", "./internal/fleetview", "./internal/slot", "./internal/tuf", "./internal/manifest",
 		"./internal/manpage", "./internal/hostapi", "./internal/agentapi", "./internal/osimage", "./internal/setting", "./internal/logging"}},
 	{"roles", false, []string{"./internal/controller", "./internal/agent", "./internal/apiserver", "./internal/hostd", "./internal/apiclient",
