@@ -72,6 +72,8 @@ A new system that does not prove itself in time is left for the one before. The 
 	f.StringVar(&cfg.SocketPath, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
 	f.IntVar(&cfg.SocketGID, "socket-gid", -1, "numeric `group` that may use the socket (default: that of the process)")
 	f.StringVar(&cfg.RebootProgram, "reboot-program", "/usr/bin/systemctl", "`program` called with 'reboot --check-inhibitors=yes'")
+	f.StringVar(&cfg.ExecProgram, "exec-program", "", "`program` that runs commands in host containers, called with the container's name and the command (default: ctr, when --root is /)")
+	f.StringVar(&cfg.ExecSocket, "exec-socket-path", hostd.DefaultExecSocket, "`path` of the socket of the host containers' containerd, for ctr")
 	f.DurationVar(&cfg.HealthDeadline, "health-deadline", hostd.DefaultHealthDeadline, "`time` for a new system to prove itself, else the host goes back")
 	f.StringVar(&cfg.KubeletURL, "kubelet-health", hostd.DefaultKubeletURL, "`URL` asked for the kubelet's health where there is /etc/kubernetes/kubelet; empty: not asked")
 	f.StringVar(&format, "log-format", "text", "`form` of the log on stdout: text or json")

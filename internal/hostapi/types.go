@@ -23,6 +23,7 @@ const (
 	PathActivateUpdate   = "/actions/activate-update"
 	PathDeactivateUpdate = "/actions/deactivate-update"
 	PathReboot           = "/actions/reboot"
+	PathReport           = "/report"
 
 	// PathUnblockUpdate (an addition) lets a version be tried again that has fallen back on this host; the version is
 	// in VersionParam.
@@ -64,6 +65,12 @@ type OS struct {
 	// other servers leave them out.
 	BootID string `json:"boot_id,omitempty"`
 	Slot   string `json:"slot,omitempty"`
+}
+
+// Report is a report that a host can make; the reply of GET /report is a list of them.
+type Report struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
 }
 
 // State says how far an update has come on this host.

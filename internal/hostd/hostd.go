@@ -23,6 +23,7 @@ import (
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd/apply"
 	"github.com/drydock-os/drydock/internal/hostd/engine"
+	"github.com/drydock-os/drydock/internal/hostd/execute"
 	"github.com/drydock-os/drydock/internal/hostd/server"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/storewolf"
@@ -37,6 +38,8 @@ type Config struct {
 	SocketPath    string // below Root; default hostapi.DefaultSocket
 	SocketGID     int    // group of the socket; negative: that of the process
 	RebootProgram string // default /usr/bin/systemctl; not below Root
+	ExecProgram   string // called with the name of a host container and a command, to run it there; default: ctr, when Root is /
+	ExecSocket    string // of the containerd of host containers, for ctr; default DefaultExecSocket
 	NotifySocket  string // of the service manager, from $NOTIFY_SOCKET; default: nobody is told
 
 	HTTP *http.Client     // for update repositories; default: one made by the update settings
@@ -72,6 +75,9 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	if cfg.RebootProgram == "" {
 		cfg.RebootProgram = "/usr/bin/systemctl"
+	}
+	if cfg.ExecSocket == "" {
+		cfg.ExecSocket = DefaultExecSocket
 	}
 	if cfg.HealthDeadline == 0 {
 		cfg.HealthDeadline = DefaultHealthDeadline
@@ -139,11 +145,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 	parts.Go(func() { cancel(d.engine.Run(ctx)) })
 	parts.Go(func() { applies.Run(ctx) })
 
+	programs := execute.New(execute.Config{Argv: execArgv(d.cfg), Log: d.cfg.Log})
 	requests, stopWaiting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWaiting()
 	api := &http.Server{
 		Handler: server.New(server.Config{
-			OS: d.os(), Updates: d.engine, Reboot: d.reboot, Store: settingsStore, Applies: applies, Model: model, Log: d.cfg.Log,
+			OS: d.os(), Updates: d.engine, Reboot: d.reboot, Store: settingsStore, Applies: applies, Model: model,
+			Exec: programs, Log: d.cfg.Log,
 		}),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          slog.NewLogLogger(d.cfg.Log.Handler(), slog.LevelDebug),
@@ -161,7 +169,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	parts.Go(func() { d.proveBoot(ctx, settingsStore) })
 
 	<-ctx.Done()
-	stopWaiting() // requests that wait for the end of a command need not wait any more
+	parts.Go(programs.Close) // their connections are no longer the HTTP server's
+	stopWaiting()            // requests that wait for the end of a command need not wait any more
 	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer stop()
 	if err := api.Shutdown(grace); err != nil {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd/engine"
+	"github.com/drydock-os/drydock/internal/hostd/execute"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/store"
 	"github.com/drydock-os/drydock/internal/hostd/storewolf"
@@ -107,6 +108,7 @@ func hostAt(t testing.TB, root string, applier Applier) *host {
 	api := &http.Server{Handler: New(Config{
 		OS:      hostapi.OS{Arch: "x86_64", BuildID: "abc", PrettyName: "Test", VariantID: "aws-k8s-1.33", VersionID: "1.2.3"},
 		Updates: noUpdates{}, Reboot: func(context.Context) error { return errors.New("it said no") },
+		Exec:  execute.New(execute.Config{Argv: func(string, []string, bool) ([]string, error) { return nil, errors.New("no programs here") }, Log: log}),
 		Store: h.store, Model: settings.For(settings.ParseVariant("aws-k8s-1.33")), Applies: applies, Log: log,
 	})}
 	parts.Go(func() { _ = api.Serve(listener) })

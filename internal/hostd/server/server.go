@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/hostapi/execapi"
 	"github.com/drydock-os/drydock/internal/hostd/engine"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/store"
@@ -42,6 +43,7 @@ type Config struct {
 	Store   *store.Store
 	Model   *settings.Model // of the system's variant
 	Applies *Applies
+	Exec    http.Handler // serves execapi.Path
 	Log     *slog.Logger
 }
 
@@ -60,6 +62,7 @@ func New(cfg Config) http.Handler {
 		{http.MethodPost, hostapi.PathDeactivateUpdate}: command(hostapi.CommandDeactivate),
 		{http.MethodPost, hostapi.PathReboot}:           s.reboot,
 		{http.MethodPost, hostapi.PathUnblockUpdate}:    s.unblock,
+		{http.MethodGet, hostapi.PathReport}:            func(*http.Request) (any, error) { return []hostapi.Report{}, nil },
 	}
 	maps.Copy(s.routes, s.settingsRoutes())
 	return s
@@ -85,6 +88,10 @@ type server struct {
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == execapi.Path {
+		s.cfg.Exec.ServeHTTP(w, r)
+		return
+	}
 	h, ok := s.routes[route{r.Method, r.URL.Path}]
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
