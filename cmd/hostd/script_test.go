@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata",
 		Setup: leaveAtOnce,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "site": site, "publish": publish, "boot": boot, "ready": ready, "withdraw": withdraw, "migration": migration, "gone": gone,
+			"exits": exits, "site": site, "publish": publish, "boot": boot, "ready": ready, "withdraw": withdraw, "migration": migration, "gone": gone, "await": await,
 		},
 	})
 }
@@ -150,6 +150,20 @@ func boot(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.RemoveAll(ts.MkAbs("root/run")))
 	writeFile(ts, "root/proc/cmdline", "drydock.boot_uuid="+table.Partition(booted, slot.Boot).UUID.String()+"\n")
 	writeFile(ts, "root/proc/sys/kernel/random/boot_id", fmt.Sprintf("%d\n", time.Now().UnixNano()))
+}
+
+// await waits until a program has made a file: await FILE.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await FILE")
+	}
+	for range 1000 {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("no file %s", args[0])
 }
 
 // ready waits until a daemon answers on the socket and the boot is marked successful: ready SOCKET.

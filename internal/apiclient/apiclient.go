@@ -37,6 +37,7 @@ type Config struct {
 type app struct {
 	Config
 	api     *hostapi.Client
+	socket  string
 	quiet   bool // no word about progress
 	verbose bool
 }
@@ -44,9 +45,13 @@ type app struct {
 // command is one subcommand: it gets the arguments that are its own.
 type command func(ctx context.Context, a *app, args []string) error
 
+// wordExec is the subcommand of which everything after the first word is not for this program.
+const wordExec = "exec"
+
 // commands are the subcommands that select themselves by their name.
 var commands = map[string]command{
 	"raw": raw, "get": get, "set": set, "apply": apply, "update": update, "reboot": reboot,
+	wordExec: execute, "report": report,
 }
 
 // Words lists the subcommands, sorted.
@@ -65,6 +70,8 @@ const Usage = `apiclient: talk to the API of this host
   apiclient update cancel                        do not boot into the update
   apiclient update unblock VERSION               let a version be tried again that fell back on this host
   apiclient reboot                               reboot this host
+  apiclient exec [-t | -T] CONTAINER COMMAND...  run a command in a host container; -t with a terminal, -T without
+  apiclient report list                          list the reports that this host can make
 
 Everywhere:
   -s, --socket-path PATH   socket of the API (default ` + hostapi.DefaultSocket + `)
@@ -73,7 +80,8 @@ Everywhere:
   -h, --help               show this
 
 Raw requests: -m, -X and --method are the same, and GET is the default.
-Exit codes: 0 done, 1 failed, 2 the command line is wrong.
+Exec: without -t or -T there is a terminal when stdin and stdout are one. What follows CONTAINER is the command's own.
+Exit codes: 0 done, 1 failed, 2 the command line is wrong; exec: that of the command, 128 + the signal that ended it.
 `
 
 // Run carries out one command line, without the program's name, and returns the exit code.
@@ -82,6 +90,9 @@ func Run(ctx context.Context, cfg Config, args []string) int {
 	err := a.run(ctx, args)
 	if err == nil {
 		return cli.ExitOK
+	}
+	if status, ok := errors.AsType[exitStatus](err); ok {
+		return int(status)
 	}
 	code := cli.ExitCode(err)
 	if code == cli.ExitUsage {
@@ -100,6 +111,8 @@ func (a *app) run(ctx context.Context, args []string) error {
 	socket := hostapi.DefaultSocket
 	var run command
 	var own []string
+	word := ""
+scan:
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		name, value, inline := strings.Cut(arg, "=")
@@ -122,7 +135,10 @@ func (a *app) run(ctx context.Context, args []string) error {
 				return err
 			}
 		case run == nil && commands[arg] != nil:
-			run = commands[arg]
+			word, run = arg, commands[arg]
+		case word == wordExec && (arg == "--" || !strings.HasPrefix(arg, "-")):
+			own = append(own, args[i:]...)
+			break scan
 		default:
 			own = append(own, arg)
 		}
@@ -130,7 +146,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 	if run == nil {
 		run = raw // as the first clients had it
 	}
-	a.api = hostapi.New(socket)
+	a.api, a.socket = hostapi.New(socket), socket
 	defer a.api.Close()
 	return run(ctx, a, own)
 }
