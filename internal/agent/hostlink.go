@@ -31,7 +31,13 @@ type hostLink struct {
 
 func (h hostLink) OS(ctx context.Context) (hostapi.OS, error) {
 	var os hostapi.OS
-	return os, h.try(ctx, func(ctx context.Context) (err error) { os, err = h.Host.OS(ctx); return err })
+	err := h.try(ctx, func(ctx context.Context) (err error) {
+		if os, err = h.Host.OS(ctx); err == nil {
+			os, err = checked(os)
+		}
+		return err
+	})
+	return os, err
 }
 
 func (h hostLink) WaitUpdateStatus(ctx context.Context) (hostapi.UpdateStatus, error) {

@@ -112,6 +112,8 @@ func (a *Agent) look(ctx context.Context) (target string, held agentapi.Held, os
 	switch h := status.HeldUpdate; {
 	case err != nil:
 		return "", held, os, err
+	case status.ChosenUpdate != nil && !isVersion(status.ChosenUpdate.Version):
+		return "", held, os, fmt.Errorf("the host offers %q, which is no version", clipTo(status.ChosenUpdate.Version, maxWord))
 	case status.ChosenUpdate != nil:
 		return status.ChosenUpdate.Version, held, os, nil
 	case h != nil:

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"time"
 
@@ -50,6 +51,7 @@ type world struct {
 	drainErr  []error // what the next drains answer
 	apiDown   error
 	paused    bool // the controller does nothing
+	strict    bool // what the definition of the shadow forbids is refused
 	journal   []string
 	messages  []string
 	drains    int
@@ -239,6 +241,8 @@ func (c cluster) PutStatus(ctx context.Context, s agentapi.Status) (uint64, erro
 		return 0, c.apiDown
 	case c.spec == nil:
 		return 0, &agentapi.StatusError{Code: 404}
+	case c.strict && !(semver.MatchString(s.CurrentVersion) && semver.MatchString(s.TargetVersion)):
+		return 0, &agentapi.StatusError{Code: 400, Body: "invalid version"}
 	}
 	if len(c.messages) == 0 || c.messages[len(c.messages)-1] != s.Message {
 		c.messages = append(c.messages, s.Message)
@@ -327,5 +331,8 @@ func (w *world) now() agentapi.Status {
 	}
 	return *w.status
 }
+
+// semver is simpler than the pattern of the definition, and enough for these tests.
+var semver = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
 
 var errDown = errors.New("connection refused")
