@@ -29,14 +29,14 @@ import (
 
 // fixture is an operator's namespace on the real Kubernetes API server.
 type fixture struct {
-	t      *testing.T
+	t      testing.TB
 	client client.WithWatch
 	kube   kubernetes.Interface
 	rest   *rest.Config
 	ns     string
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	c := kubetest.Start(t)
 	kube, err := kubernetes.NewForConfig(c.Config)
@@ -115,6 +115,7 @@ func (f *fixture) kill(pod *corev1.Pod) {
 // replica is a running Server.
 type replica struct {
 	f       *fixture
+	server  *Server
 	address string
 	metrics string
 	ca      string // file
@@ -150,7 +151,7 @@ func (f *fixture) serve(change ...func(*Config)) *replica {
 		defer close(ended)
 		result = s.Run(ctx)
 	}()
-	r := &replica{f: f, address: agents.Addr().String(), metrics: plain.Addr().String(), ca: filepath.Join(f.t.TempDir(), "ca.crt")}
+	r := &replica{f: f, server: s, address: agents.Addr().String(), metrics: plain.Addr().String(), ca: filepath.Join(f.t.TempDir(), "ca.crt")}
 	r.stop = func() error {
 		cancel()
 		<-ended
@@ -210,7 +211,7 @@ func (f *fixture) eventually(what string, ok func() bool) {
 	}
 }
 
-func write(t *testing.T, file, text string) {
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

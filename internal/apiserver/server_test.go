@@ -33,7 +33,7 @@ type answer struct {
 }
 
 // raw sends a request as an agent of the original would, over HTTP/1.1.
-func (r *replica) raw(t *testing.T, method, path string, body []byte, header map[string]string) answer {
+func (r *replica) raw(t testing.TB, method, path string, body []byte, header map[string]string) answer {
 	t.Helper()
 	host := agentapi.ServiceName + "." + r.f.ns + ".svc.cluster.local"
 	transport := &http.Transport{
@@ -129,7 +129,7 @@ func TestWireOfTheOriginal(t *testing.T) {
 	}
 }
 
-func sameJSON(t *testing.T, a, b string) bool {
+func sameJSON(t testing.TB, a, b string) bool {
 	t.Helper()
 	var x, y any
 	if err := errors.Join(json.Unmarshal([]byte(a), &x), json.Unmarshal([]byte(b), &y)); err != nil {
