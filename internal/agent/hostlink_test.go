@@ -18,14 +18,14 @@ import (
 	"github.com/drydock-os/drydock/internal/hostapi"
 )
 
-// refused is what a socket answers when nobody listens on it any more.
-var refused = fmt.Errorf("%w: %w", hostapi.ErrDisconnected,
+// errRefused is what a socket answers when nobody listens on it any more.
+var errRefused = fmt.Errorf("%w: %w", hostapi.ErrDisconnected,
 	&net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})
 
 func TestAHostThatOnlyRestartsIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.hostDown = refused
+		w.hostDown = errRefused
 		time.AfterFunc(2*time.Second, func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -47,7 +47,7 @@ func TestAgentEndsForANewSocketAndReportsNothing(t *testing.T) {
 			if call == "prepare" { // the daemon dies in the middle of the download
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				w.hostDown = refused
+				w.hostDown = errRefused
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

@@ -98,7 +98,7 @@ func TestADaemonThatEndsDuringARequest(t *testing.T) {
 	for name, err := range map[string]error{
 		"EOF": lost(io.EOF), "cut answer": lost(io.ErrUnexpectedEOF), "reset": lost(syscall.ECONNRESET),
 		"broken pipe": lost(syscall.EPIPE), "socket gone": lost(&fs.PathError{Op: "connect", Path: "/run/api.sock", Err: syscall.ENOENT}),
-		"refused": refused, "stopping": &hostapi.StatusError{Code: 503, Body: "the host daemon is stopping"},
+		"refused": errRefused, "stopping": &hostapi.StatusError{Code: 503, Body: "the host daemon is stopping"},
 	} {
 		for _, at := range []string{"refresh", "prepare", "activate", "deactivate", "reboot", "os", "status"} {
 			for _, when := range []string{"before", "in the middle", "after"} {

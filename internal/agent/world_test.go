@@ -241,7 +241,7 @@ func (c cluster) PutStatus(ctx context.Context, s agentapi.Status) (uint64, erro
 		return 0, c.apiDown
 	case c.spec == nil:
 		return 0, &agentapi.StatusError{Code: 404}
-	case c.strict && !(semver.MatchString(s.CurrentVersion) && semver.MatchString(s.TargetVersion)):
+	case c.strict && (!semver.MatchString(s.CurrentVersion) || !semver.MatchString(s.TargetVersion)):
 		return 0, &agentapi.StatusError{Code: 400, Body: "invalid version"}
 	}
 	if len(c.messages) == 0 || c.messages[len(c.messages)-1] != s.Message {
