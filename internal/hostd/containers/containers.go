@@ -122,7 +122,7 @@ func (c Config) each(all map[string]Container, kind string, do func(name string,
 		if !c.touched(kind, name) {
 			continue
 		}
-		err := error(nil)
+		var err error
 		switch {
 		case !validName.MatchString(name):
 			err = errors.New("the name is none")
