@@ -119,6 +119,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	defer listener.Close()
+	rights, err := socketRights(d.socket)
+	if err != nil {
+		return err
+	}
 	if err := d.engine.Recover(); err != nil {
 		return err
 	}
@@ -151,9 +155,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	api := &http.Server{
 		Handler: server.New(server.Config{
 			OS: d.os(), Updates: d.engine, Reboot: d.reboot, Store: settingsStore, Applies: applies, Model: model,
-			Exec: programs, Log: d.cfg.Log,
+			Exec: programs, Rights: rights, Log: d.cfg.Log,
 		}),
 		BaseContext:       func(net.Listener) context.Context { return requests },
+		ConnContext:       server.WithPeer,
 		ErrorLog:          slog.NewLogLogger(d.cfg.Log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,

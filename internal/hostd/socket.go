@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/drydock-os/drydock/internal/hostd/server"
 )
 
 // ErrRunning means that another daemon serves the socket.
@@ -59,6 +61,15 @@ func listen(path string, gid int) (net.Listener, error) {
 		return nil, fmt.Errorf("making the API socket: %w", errors.Join(err, listener.Close()))
 	}
 	return listener, nil
+}
+
+// socketRights are those that go with a socket: its group may do what the daemon's own user may.
+func socketRights(path string) (*server.Rights, error) {
+	var info unix.Stat_t
+	if err := unix.Stat(path, &info); err != nil {
+		return nil, fmt.Errorf("reading the group of the API socket: %w", err)
+	}
+	return &server.Rights{Owner: uint32(os.Geteuid()), Group: info.Gid}, nil
 }
 
 // notify tells the service manager something, such as READY=1, as sd_notify(3) describes.

@@ -43,7 +43,8 @@ type Config struct {
 	Store   *store.Store
 	Model   *settings.Model // of the system's variant
 	Applies *Applies
-	Exec    http.Handler // serves execapi.Path
+	Exec    http.Handler // serves execapi.Path; default: there is no such path
+	Rights  *Rights      // of peers, who come by WithPeer; default: whoever can connect may do all
 	Log     *slog.Logger
 }
 
@@ -88,7 +89,13 @@ type server struct {
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == execapi.Path {
+	if s.cfg.Rights != nil {
+		if refused := s.cfg.Rights.permits(r); refused != nil {
+			s.fail(w, r, refused)
+			return
+		}
+	}
+	if r.URL.Path == execapi.Path && s.cfg.Exec != nil {
 		s.cfg.Exec.ServeHTTP(w, r)
 		return
 	}
