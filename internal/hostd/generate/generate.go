@@ -17,8 +17,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
+	"github.com/drydock-os/drydock/internal/hostd/commandline"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/store"
 	"github.com/drydock-os/drydock/internal/hostd/storewolf"
@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if slices.ContainsFunc(have, func(k store.Key) bool { return k == key || k.Below(key) }) {
 			continue
 		}
-		words, err := split(generators[name])
+		words, err := commandline.Split(generators[name])
 		if err != nil {
 			return fmt.Errorf("generating %s: %w", name, err)
 		}
@@ -148,48 +148,4 @@ func oneValue(out []byte) (store.Value, error) {
 		return nil, errors.New("what it printed is not one JSON value")
 	}
 	return out, nil
-}
-
-// split makes words of a command line as a shell does: blanks separate, quotes and backslashes keep them.
-func split(line string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	var quote rune
-	started, escaped := false, false
-	for _, r := range line {
-		switch {
-		case escaped:
-			word.WriteRune(r)
-			escaped = false
-		case quote != '\'' && r == '\\':
-			started, escaped = true, true
-		case quote != 0:
-			if r == quote {
-				quote = 0
-			} else {
-				word.WriteRune(r)
-			}
-		case r == '\'' || r == '"':
-			started, quote = true, r
-		case r == ' ' || r == '\t' || r == '\n':
-			if started {
-				words = append(words, word.String())
-				word.Reset()
-				started = false
-			}
-		default:
-			started = true
-			word.WriteRune(r)
-		}
-	}
-	if quote != 0 || escaped {
-		return nil, errors.New("the command line ends inside a quotation")
-	}
-	if started {
-		words = append(words, word.String())
-	}
-	if len(words) == 0 {
-		return nil, errors.New("the command line is empty")
-	}
-	return words, nil
 }

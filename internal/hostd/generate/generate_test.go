@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/drydock-os/drydock/internal/hostd/commandline"
 )
 
 // api answers GETs from a table and keeps the rest.
@@ -70,21 +72,6 @@ func TestAGeneratorThatFailsStopsAll(t *testing.T) {
 	}
 }
 
-func TestSplit(t *testing.T) {
-	for line, want := range map[string][]string{
-		"bork seed": {"bork", "seed"}, `  a   'b c' "d 'e'" f\ g `: {"a", "b c", "d 'e'", "f g"}, `a '' x'y'z`: {"a", "", "xyz"},
-	} {
-		if got, err := split(line); err != nil || !cmp.Equal(got, want) {
-			t.Errorf("%s: %q, %v", line, got, err)
-		}
-	}
-	for _, line := range []string{"", "  ", "a 'b", `a \`} {
-		if got, err := split(line); err == nil {
-			t.Errorf("%s: %q", line, got)
-		}
-	}
-}
-
 type cloud map[string]string
 
 func (c cloud) Region(context.Context) (string, error)              { return c["region"], nil }
@@ -127,7 +114,7 @@ func TestOwnGenerators(t *testing.T) {
 		p := Programs{Root: root, Arch: "aarch64", Cloud: tc.cloud, Random: rand.New(rand.NewPCG(1, 2)), Hostname: func() (string, error) { return "me", nil },
 			Settings: map[string]any{"settings": map[string]any{"aws": map[string]any{"region": "eu-west-1"},
 				"kubernetes": map[string]any{"hostname-override-source": "private-dns-name"}}}}
-		words, err := split(tc.line)
+		words, err := commandline.Split(tc.line)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/drydock-os/drydock/internal/hostd/commandline"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/store"
 )
@@ -43,7 +44,7 @@ func TestWhatIsGeneratedFitsTheModel(t *testing.T) {
 			if err := json.Unmarshal(line, &command); err != nil {
 				t.Fatal(err)
 			}
-			words, err := split(command)
+			words, err := commandline.Split(command)
 			if err != nil {
 				t.Fatalf("%s: %s: %v", name, key, err)
 			}

@@ -3,7 +3,11 @@
 
 package logdog
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 const common = `
 exec containerd-config containerd --config /etc/containerd/config.toml config dump
@@ -44,14 +48,23 @@ glob /var/log/ecs/*
 http ecs-tasks http://localhost:51678/v1/tasks
 `
 
-func defaults(variant string) string {
+// optional are requests that only hosts with the program have: that others lack it is no failure worth a line.
+var optional = map[string]string{"wicked": "exec wicked wicked show all\n"}
+
+func defaults(root, variant string) string {
+	list := common
 	switch {
 	case strings.Contains(variant, "-k8s"):
-		return common + kubernetes
+		list += kubernetes
 	case strings.Contains(variant, "-ecs"):
-		return common + ecs
+		list += ecs
 	case strings.HasSuffix(variant, "-dev"):
-		return common + docker
+		list += docker
 	}
-	return common
+	for _, program := range slices.Sorted(maps.Keys(optional)) {
+		if _, err := findProgram(root, program); err == nil {
+			list += optional[program]
+		}
+	}
+	return list
 }

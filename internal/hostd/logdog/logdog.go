@@ -170,7 +170,7 @@ func Requests(root, variant string) ([]string, error) {
 	dir := filepath.Join(root, "/usr/share/logdog.d")
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return lines(defaults(variant)), nil
+		return lines(defaults(root, variant)), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading requests: %w", err)

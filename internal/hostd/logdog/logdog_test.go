@@ -74,7 +74,7 @@ func TestArchive(t *testing.T) {
 	}))
 	defer s.Close()
 	root := t.TempDir()
-	write(t, root, "usr/bin/tool", "#!/bin/sh\necho \"out $*\"\necho err >&2\nexit 3\n")
+	write(t, root, "usr/bin/tool", "#!/bin/sh\necho \"out $*\"\nprintf '[%s]\\n' \"$@\"\necho err >&2\nexit 3\n")
 	write(t, root, "etc/os-release", "ID=x\n")
 	write(t, root, "var/log/a/b/c.log", "c")
 	write(t, root, "var/log/a/d.log", "d")
@@ -82,7 +82,7 @@ func TestArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, root, "usr/share/logdog.d/20-more", "file nothing /absent\nhttp tea "+s.URL+"/\nexec no absent-tool x\nfile ../out /etc/os-release\n")
-	write(t, root, "usr/share/logdog.d/10-first", "# comment\n\nexec tool.txt tool a b\nfile os-release /etc/os-release\nglob /var/log/a\nglob /none*\n"+
+	write(t, root, "usr/share/logdog.d/10-first", "# comment\n\nexec tool.txt tool a 'b  \"c' \"d  \\.\" e\\ f\nexec open tool 'x\nfile os-release /etc/os-release\nglob /var/log/a\nglob /none*\n"+
 		"http tasks "+s.URL+"/tasks\nsettings settings.json\n")
 	requests, err := Requests(root, "metal")
 	if err != nil {
@@ -97,12 +97,13 @@ func TestArchive(t *testing.T) {
 	}
 	got := unpack(t, out)
 	failed := got["bottlerocket-logs/logdog.errors"]
-	for _, want := range []string{"Error running command 'file nothing /absent': '", "status 418", "Error running command 'exec no absent-tool x': '", `"../out" is no name`} {
+	for _, want := range []string{"Error running command 'file nothing /absent': '", "status 418", "Error running command 'exec no absent-tool x': '", `"../out" is no name`,
+		"Error running command 'exec open tool 'x': 'the command line ends inside a quotation'"} {
 		if !strings.Contains(failed, want) {
 			t.Errorf("errors lack %q:\n%s", want, failed)
 		}
 	}
-	if n := strings.Count(failed, "\n"); n != 4 {
+	if n := strings.Count(failed, "\n"); n != 5 {
 		t.Errorf("%d errors:\n%s", n, failed)
 	}
 	settings := got["bottlerocket-logs/settings.json"]
@@ -112,12 +113,12 @@ func TestArchive(t *testing.T) {
 	delete(got, "bottlerocket-logs/logdog.errors")
 	delete(got, "bottlerocket-logs/settings.json")
 	if diff := cmp.Diff(map[string]string{
-		"bottlerocket-logs/tool.txt": "out a b\nerr\n", "bottlerocket-logs/os-release": "ID=x\n", "bottlerocket-logs/tasks": "tasks",
+		"bottlerocket-logs/tool.txt": "out a b  \"c d  \\. e f\n[a]\n[b  \"c]\n[d  \\.]\n[e f]\nerr\n", "bottlerocket-logs/os-release": "ID=x\n", "bottlerocket-logs/tasks": "tasks",
 		"bottlerocket-logs/var/log/a/b/c.log": "c", "bottlerocket-logs/var/log/a/d.log": "d",
 	}, got); diff != "" {
 		t.Error(diff)
 	}
-	if !strings.HasPrefix(said.String(), "Running: exec tool.txt tool a b\nRunning: file os-release") {
+	if !strings.HasPrefix(said.String(), "Running: exec tool.txt tool a 'b  ") {
 		t.Errorf("said %q", said.String())
 	}
 	if info, err := os.Stat(out); err != nil || info.Mode() != 0o600 {
@@ -143,5 +144,21 @@ func TestVariantsHaveTheirRequests(t *testing.T) {
 		if err != nil || !strings.Contains(strings.Join(list, "\n"), want) {
 			t.Errorf("%s: %q, %v", variant, list, err)
 		}
+	}
+}
+
+func TestRequestsOfProgramsThatOnlySomeHostsHave(t *testing.T) {
+	root := t.TempDir()
+	without, err := Requests(root, "metal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, root, "usr/sbin/wicked", "#!/bin/sh\n")
+	with, err := Requests(root, "metal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(append(without, "exec wicked wicked show all"), with); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/drydock-os/drydock/internal/hostd/commandline"
 )
 
 // request runs one line: a mode, mostly a file of the archive, and what to put there.
@@ -46,8 +48,11 @@ func (c *collection) request(ctx context.Context, line string) error {
 
 // exec has what a program prints. That it fails is no error: what it prints says so.
 func (c *collection) exec(ctx context.Context, name, line string) error {
-	words := strings.Fields(line)
-	program, err := c.program(words[0])
+	words, err := commandline.Split(line)
+	if err != nil {
+		return err
+	}
+	program, err := findProgram(c.cfg.Root, words[0])
 	if err != nil {
 		return err
 	}
@@ -62,19 +67,30 @@ func (c *collection) exec(ctx context.Context, name, line string) error {
 	})
 }
 
-// program finds a program on the host. One that is only a directory has those in its usr/bin.
-func (c *collection) program(name string) (string, error) {
-	if filepath.Clean(c.cfg.Root) == "/" {
+// findProgram finds a program on the host. One that is only a directory has those in its usr/bin and usr/sbin.
+func findProgram(root, name string) (string, error) {
+	if filepath.Clean(root) == "/" {
 		return exec.LookPath(name)
 	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return "", err
+	}
+	places := []string{name}
 	if !filepath.IsAbs(name) {
-		name = "/usr/bin/" + name
+		places = []string{"/usr/bin/" + name, "/usr/sbin/" + name}
 	}
-	name, err := filepath.Abs(filepath.Join(c.cfg.Root, name))
-	if err == nil {
-		_, err = os.Stat(name)
+	for _, place := range places {
+		if found := filepath.Join(root, place); exists(found) {
+			return found, nil
+		}
 	}
-	return name, err
+	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }
 
 func (c *collection) copy(name, from string) error {
