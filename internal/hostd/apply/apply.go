@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/store"
 )
@@ -76,16 +78,9 @@ func (a *Applier) Apply(ctx context.Context, keys []string) error {
 	if err != nil {
 		return err
 	}
-	reload := false
-	for _, f := range files {
-		changed, err := f.write()
-		if err != nil {
-			return err
-		}
-		if changed {
-			a.cfg.Log.Info("configuration file written", "path", f.path)
-		}
-		reload = reload || changed && strings.HasPrefix(f.path, "/etc/systemd/")
+	reload, err := a.write(files)
+	if err != nil {
+		return err
 	}
 	if reload && keys != nil {
 		if err := a.cfg.Run.Run(ctx, []string{"/usr/bin/systemctl", "daemon-reload"}, keys); err != nil {
@@ -153,3 +148,28 @@ func readService(live store.Data, name string) (service, error) {
 }
 
 var errUnknown = errors.New("not in the settings store")
+
+// writers is how many files are written at a time: they share the flushes of the disk, which is most of the time that a
+// first boot needs for them.
+const writers = 16
+
+// write replaces the files that have to change. It reports whether the service manager has to read some of them.
+func (a *Applier) write(files []file) (reload bool, err error) {
+	changed := make([]bool, len(files))
+	var group errgroup.Group
+	group.SetLimit(writers)
+	for i, f := range files {
+		group.Go(func() (err error) {
+			changed[i], err = f.write()
+			return err
+		})
+	}
+	err = group.Wait()
+	for i, f := range files {
+		if changed[i] {
+			a.cfg.Log.Info("configuration file written", "path", f.path)
+		}
+		reload = reload || changed[i] && strings.HasPrefix(f.path, "/etc/systemd/")
+	}
+	return reload, err
+}

@@ -137,7 +137,10 @@ func (f file) write() (changed bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(f.at), dirMode); err != nil {
 		return false, fmt.Errorf("writing %s: %w", f.at, err)
 	}
-	return true, durable.WriteFile(f.at, f.content, f.mode)
+	if err := durable.WriteFile(f.at, f.content, f.mode); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 func stringList(v store.Value) ([]string, error) {

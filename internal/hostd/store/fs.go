@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -24,7 +25,7 @@ type FS interface {
 	Symlink(target, path string) error
 	Rename(from, to string) error // replaces what is there
 	RemoveAll(path string) error
-	SyncAll(dir string) error // makes everything below dir durable, but not the name of dir itself
+	SyncAll(dir string) error // makes everything below dir durable that is new, but not the name of dir itself
 	SyncDir(dir string) error // makes names in dir durable
 }
 
@@ -75,6 +76,13 @@ func (diskFS) SyncAll(dir string) error {
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.IsDir() && !e.Type().IsRegular() {
 			return err
+		}
+		// A file with a second name is one of the data before, which are durable. With most settings unchanged, syncing
+		// all of them again is most of a commit.
+		if info, err := e.Info(); err != nil {
+			return err
+		} else if !e.IsDir() && info.Sys().(*syscall.Stat_t).Nlink > 1 {
+			return nil
 		}
 		group.Go(func() error { return durable.SyncDir(path) }) // files are synced the same way
 		return nil

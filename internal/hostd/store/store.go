@@ -154,18 +154,20 @@ func build(cfg Config, v *semver.Version, live Data) error {
 		}
 	}
 	for _, link := range links {
+		if link == currentLink {
+			// What it leads to must be durable before it is. Before, nobody looks at the others.
+			if err := cfg.FS.SyncDir(cfg.Dir); err != nil {
+				return err
+			}
+		}
 		if link != target {
 			if err := point(cfg.FS, cfg.Dir, link, target); err != nil {
 				return err
 			}
 		}
-		// Each must be durable before the next one leads to it.
-		if err := cfg.FS.SyncDir(cfg.Dir); err != nil {
-			return err
-		}
 		target = link
 	}
-	return nil
+	return cfg.FS.SyncDir(cfg.Dir)
 }
 
 func lockDir(dir string) (*os.File, error) {
