@@ -192,7 +192,7 @@ func (r *Repository) readMeta(dir, name string, meta *metadata.MetaFiles) ([]byt
 // verified parses metadata that the checks of check.go have passed, and verifies its signatures. Those of an older
 // root will do: what is there may have been signed before the keys were changed.
 func verified[T metadata.Roles](r *Repository, role string, data []byte) (*metadata.Metadata[T], error) {
-	m, err := (&metadata.Metadata[T]{}).FromBytes(data)
+	m, err := parse((&metadata.Metadata[T]{}).FromBytes, data)
 	if err != nil {
 		return nil, fmt.Errorf("reading repository: %w", malformed(role+".json", err))
 	}

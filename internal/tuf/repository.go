@@ -202,7 +202,7 @@ func loadRoots(dir string) ([]rootFile, error) {
 		if err := checkRoot(data); err != nil {
 			return nil, fmt.Errorf("reading repository: %w", malformed(name, err))
 		}
-		root, err := metadata.Root().FromBytes(data)
+		root, err := parse(metadata.Root().FromBytes, data)
 		if err == nil && len(chain) > 0 {
 			err = chain[len(chain)-1].VerifyDelegate(metadata.ROOT, root)
 		}

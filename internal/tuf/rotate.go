@@ -125,7 +125,7 @@ func RotateRoot(ctx context.Context, cfg RepositoryConfig, change RootChange) (_
 // nextRoot makes and signs the root after the newest one.
 func (r *Repository) nextRoot(ctx context.Context, change RootChange) (*rootFile, error) {
 	// The old data is parsed again, since changes to a copy would reach the maps of the original.
-	root, err := metadata.Root().FromBytes(r.roots[len(r.roots)-1].data)
+	root, err := parse(metadata.Root().FromBytes, r.roots[len(r.roots)-1].data)
 	if err != nil {
 		return nil, err
 	}

@@ -157,7 +157,7 @@ func (c *Client) saveMetadata(ctx context.Context, dir string) error {
 // saveRoots writes all versions of root.json: whoever opens this later may start from an older one than ours. Of those
 // before ours nothing is known but what the server says; their reader starts from one that it trusts.
 func (c *Client) saveRoots(ctx context.Context, dir string) error {
-	root, err := metadata.Root().FromBytes(c.cfg.TrustedRoot)
+	root, err := parse(metadata.Root().FromBytes, c.cfg.TrustedRoot)
 	if err != nil {
 		return malformed("trusted root.json", err)
 	}
