@@ -144,7 +144,7 @@ func ParseClient(data []byte) (ClientMessage, error) {
 		}
 		err := decode(content, &v)
 		if err == nil && (v.Command == nil || v.Target == nil) {
-			err = errors.New("Initialize has a command and a target") //nolint:staticcheck // the name of the message
+			err = errors.New("Initialize has a command and a target")
 		}
 		if err != nil {
 			return ClientMessage{}, err
@@ -186,7 +186,7 @@ func ParseServer(data []byte) (ServerMessage, error) {
 	}
 	err = decode(content, &v)
 	if err == nil && (v.MaxOutstanding == nil || v.Written == nil) {
-		err = errors.New("Capacity has max_messages_outstanding and messages_written") //nolint:staticcheck // the name of the message
+		err = errors.New("Capacity has max_messages_outstanding and messages_written")
 	}
 	if err != nil {
 		return ServerMessage{}, err
