@@ -200,6 +200,24 @@ func TestWatchOffATerminalPrintsALineForEachChange(t *testing.T) {
 `)
 }
 
+// What a node has said of the state that it is about to leave is not what it does.
+func TestAMessageOfTheStateBeforeIsNotShown(t *testing.T) {
+	for _, tt := range []struct{ state, wanted, reason, message, want string }{
+		{"Idle", "StagedAndPerformedUpdate", "Staging", "1.21.0 is available", "of the plan"},
+		{"Idle", "StagedAndPerformedUpdate", "Staging", "downloading 1.21.0", "downloading 1.21.0"},
+		{"StagedAndPerformedUpdate", "RebootedIntoUpdate", "Rebooting", "1.21.0 is staged, waiting for the reboot", "of the plan"},
+		{"StagedAndPerformedUpdate", "StagedAndPerformedUpdate", "Staging", "1.21.0 is staged, waiting for the reboot", "1.21.0 is staged, waiting for the reboot"},
+		{"StagedAndPerformedUpdate", "RebootedIntoUpdate", "Rebooting", "draining for 1.21.0", "draining for 1.21.0"},
+		{"StagedAndPerformedUpdate", "RebootedIntoUpdate", "Rebooting", "", "of the plan"},
+		{"Idle", "Idle", "NoSlot", "1.21.0 is available", "of the plan"},
+	} {
+		r := nodeReport{State: tt.state, WantedState: tt.wanted, Message: tt.message, Next: &next{Reason: tt.reason, Text: "of the plan"}}
+		if got := r.doing(); got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}
+
 func TestWatchTellsOnceThatTheClusterIsAway(t *testing.T) {
 	var out, stderr bytes.Buffer
 	text := format("")
