@@ -15,7 +15,8 @@ import (
 	"testing"
 )
 
-// TestEveryReasonIsExplained holds the troubleshooting page against the reasons that the plan can give.
+// TestEveryReasonIsExplained holds the troubleshooting page against the reasons that the plan can give, and those of the
+// apiserver's events.
 func TestEveryReasonIsExplained(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "docs", "operator", "troubleshooting.md"))
 	if err != nil {
@@ -46,11 +47,25 @@ func TestEveryReasonIsExplained(t *testing.T) {
 		}
 		return true
 	})
+	handlers, err := os.ReadFile(filepath.Join("..", "internal", "apiserver", "handlers.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := regexp.MustCompile(`s\.note\(node, [a-zA-Z0-9_.]+, "(\w+)"`).FindAllStringSubmatch(string(handlers), -1)
+	if len(notes) < 4 {
+		t.Errorf("only %d events of the apiserver were found", len(notes))
+	}
+	for _, m := range notes {
+		reasons[m[1]] = true
+		if !strings.Contains(string(page), "| `"+m[1]+"`") {
+			t.Errorf("docs/operator/troubleshooting.md does not explain the event %s", m[1])
+		}
+	}
 	if len(reasons) < 20 {
 		t.Errorf("only %d reasons were found", len(reasons))
 	}
 	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z][A-Za-z]+)`( \\||, )").FindAllStringSubmatch(string(page), -1) {
-		if !reasons[m[1]] && !strings.HasPrefix(m[1], "Drain") {
+		if !reasons[m[1]] {
 			t.Errorf("docs/operator/troubleshooting.md explains %s, which nothing says", m[1])
 		}
 	}
