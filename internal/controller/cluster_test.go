@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -297,11 +298,39 @@ func TestD39TheLimitHoldsWhenTheLeaderStops(t *testing.T) {
 	w.checkRecord(limit)
 }
 
-// TestTheLimitHoldsWhenTheLeaderIsCutOff takes the network from the leader, which learns so only later.
+// lastRenewals watches the Lease, until the test ends, and returns when each holder has renewed it last.
+func (w *world) lastRenewals() func() map[string]time.Time {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	watcher, err := w.client.Watch(ctx, &coordinationv1.LeaseList{}, client.InNamespace(w.namespace))
+	w.must(err)
+	var mu sync.Mutex
+	var watching sync.WaitGroup
+	last := map[string]time.Time{}
+	watching.Go(func() {
+		for e := range watcher.ResultChan() {
+			if l, ok := e.Object.(*coordinationv1.Lease); ok && l.Spec.HolderIdentity != nil && l.Spec.RenewTime != nil {
+				mu.Lock()
+				last[*l.Spec.HolderIdentity] = l.Spec.RenewTime.Time
+				mu.Unlock()
+			}
+		}
+	})
+	w.t.Cleanup(func() { cancel(); watching.Wait() })
+	return func() map[string]time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(last)
+	}
+}
+
+// TestTheLimitHoldsWhenTheLeaderIsCutOff takes the network from the leader, which learns so only later and cannot give its
+// Lease back: for the others that is the same as its death. The next leads when the Lease is over, and not before.
 func TestTheLimitHoldsWhenTheLeaderIsCutOff(t *testing.T) {
 	t.Parallel()
 	const limit = 1
 	w := newWorld(t, 40)
+	renewals := w.lastRenewals()
 	w.runAgents()
 	leader := w.start(limit)
 	w.waitForStarts(1)
@@ -313,6 +342,21 @@ func TestTheLimitHoldsWhenTheLeaderIsCutOff(t *testing.T) {
 	}
 	w.wait("the fleet", w.done)
 	w.checkRecord(limit)
+	var lease coordinationv1.Lease
+	w.must(w.client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: controller.Name}, &lease))
+	seen := renewals()
+	delete(seen, *lease.Spec.HolderIdentity)
+	if len(seen) != 1 || *lease.Spec.LeaseTransitions != 1 {
+		t.Fatalf("other leaders than the last: %v, after %d changes", seen, *lease.Spec.LeaseTransitions)
+	}
+	duration := time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second
+	for _, renewed := range seen {
+		if gap := lease.Spec.AcquireTime.Sub(renewed); gap < duration {
+			t.Errorf("the Lease was taken %v after it was renewed, and it is for %v", gap, duration)
+		} else {
+			t.Logf("the next leader led %v after the last renewal of the one before", gap)
+		}
+	}
 }
 
 // waitForStarts waits until n more nodes have started, or all have.
