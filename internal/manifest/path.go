@@ -21,19 +21,9 @@ func (m *Manifest) Path(from, to *semver.Version) ([]string, error) {
 	if high.LessThan(low) {
 		low, high = to, from
 	}
-	var names []string
-	for at := low; at.LessThan(high); {
-		var best *Migration
-		for i, g := range m.Migrations {
-			if g.From.Equal(at) && g.To.GreaterThan(at) && !g.To.GreaterThan(high) && (best == nil || g.To.GreaterThan(best.To)) {
-				best = &m.Migrations[i]
-			}
-		}
-		if best == nil {
-			return nil, fmt.Errorf("from version %s towards %s: %w", at, high, ErrNoPath)
-		}
-		names = append(names, best.Names...)
-		at = best.To
+	names, at := m.walk(low, high)
+	if at.LessThan(high) {
+		return nil, fmt.Errorf("from version %s towards %s: %w", at, high, ErrNoPath)
 	}
 	if to.LessThan(from) {
 		slices.Reverse(names)
@@ -41,8 +31,27 @@ func (m *Manifest) Path(from, to *semver.Version) ([]string, error) {
 	return names, nil
 }
 
+// walk follows the ways upwards as far as they lead. It returns the names on them and where they end.
+func (m *Manifest) walk(low, high *semver.Version) (names []string, at *semver.Version) {
+	for at = low; at.LessThan(high); {
+		var best *Migration
+		for i, g := range m.Migrations {
+			if g.From.Equal(at) && g.To.GreaterThan(at) && !g.To.GreaterThan(high) && (best == nil || g.To.GreaterThan(best.To)) {
+				best = &m.Migrations[i]
+			}
+		}
+		if best == nil {
+			break
+		}
+		names = append(names, best.Names...)
+		at = best.To
+	}
+	return names, at
+}
+
 // Connect makes sure that migrations lead to a published version from the one before it, and on to the one behind it.
-// Where none do, it adds a way without any: hosts refuse an update that nothing leads to, and most need no migration.
+// From where they end, it adds a way without any: hosts refuse an update that nothing leads to, and most need no
+// migration.
 func (m *Manifest) Connect(variant, arch string, version *semver.Version) {
 	var before, behind *semver.Version
 	for _, u := range m.Updates {
@@ -58,8 +67,8 @@ func (m *Manifest) Connect(variant, arch string, version *semver.Version) {
 		if way[0] == nil || way[1] == nil {
 			continue
 		}
-		if _, err := m.Path(way[0], way[1]); err != nil {
-			m.Migrations = append(m.Migrations, Migration{From: way[0], To: way[1], Names: []string{}})
+		if _, at := m.walk(way[0], way[1]); at.LessThan(way[1]) {
+			m.Migrations = append(m.Migrations, Migration{From: at, To: way[1], Names: []string{}})
 		}
 	}
 	slices.SortStableFunc(m.Migrations, compareMigrations)

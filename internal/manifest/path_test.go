@@ -73,4 +73,10 @@ func TestConnect(t *testing.T) {
 	if _, err := m.Path(semver.MustParse("1.0.0"), semver.MustParse("1.3.0")); err != nil {
 		t.Error(err)
 	}
+	// Migrations to a version that was never published are not left out.
+	m.Migrations = append(m.Migrations, way("1.3.0", "1.3.5", "migrate_v1.3.5_y.lz4"))
+	add("1.4.0", "metal")
+	if got, err := m.Path(semver.MustParse("1.3.0"), semver.MustParse("1.4.0")); err != nil || len(got) != 1 {
+		t.Errorf("the way to 1.4.0 is %q, %v", got, err)
+	}
 }
