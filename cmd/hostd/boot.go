@@ -57,7 +57,7 @@ func (cl *client) command(stderr io.Writer, c *cobra.Command, run func(ctx conte
 		return run(c.Context())
 	}
 	f := c.Flags()
-	f.StringVar(&cl.root, "root", "/", "`folder` below which the files of the host are")
+	rootFlag(f, &cl.root)
 	f.StringVar(&cl.socket, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
 	f.StringVar(&cl.format, "log-format", "text", "`form` of the log on stderr: text or json")
 	f.StringVar(&cl.level, "log-level", "info", "least `level` to log: debug, info, warn or error")

@@ -59,7 +59,7 @@ folder, those of the variant are built in. What fails is noted in the archive's 
 	}
 	f := c.Flags()
 	f.StringVar(&output, "output", "", "`path` of the archive (default: "+logdog.DefaultOutput+", below --root)")
-	f.StringVar(&root, "root", "/", "`folder` below which the files and programs of the host are")
+	rootFlag(f, &root)
 	f.StringVar(&socket, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
 	return c
 }

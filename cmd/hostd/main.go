@@ -18,8 +18,10 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/manpage"
 )
 
@@ -72,6 +74,12 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 	root.AddCommand(manpage.Command(writeToolPages), newCompletionCmd(root, stdout))
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
+}
+
+// rootFlag adds the flag that names the host.
+func rootFlag(f *pflag.FlagSet, root *string) {
+	f.StringVar(root, "root", "", "`folder` below which the files and programs of the host are (default: $"+rootdir.Variable+", or /)")
+	*root = rootdir.Default() // not the flag's own, which help and manual pages would show
 }
 
 // noArguments refuses words that are neither commands nor flags.

@@ -43,7 +43,7 @@ serve' does the same before it opens the store.`,
 		RunE:    func(c *cobra.Command, _ []string) error { return m.run(c, stderr) },
 	}
 	f := c.Flags()
-	f.StringVar(&m.root, "root", "/", "`folder` below which the files of the host are")
+	rootFlag(f, &m.root)
 	f.StringVar(&m.store, "datastore-path", storewolf.Dir+"/current", "`path` of the store, below --root")
 	f.StringVar(&m.saved.Targets, "migration-directory", migrate.TargetsDir, "`folder` with the saved migrations, below --root")
 	f.StringVar(&m.saved.Metadata, "metadata-directory", migrate.MetadataDir, "`folder` with the saved signatures, below --root")

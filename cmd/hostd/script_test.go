@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",
-		Setup: leaveAtOnce,
+		Setup: setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "site": site, "publish": publish, "boot": boot, "ready": ready, "withdraw": withdraw, "migration": migration, "gone": gone, "await": await,
 		},
@@ -55,10 +55,13 @@ func arch() string {
 	return "x86_64"
 }
 
-// leaveAtOnce keeps programs under the race detector from waiting a second before they end.
-func leaveAtOnce(env *testscript.Env) error {
+// setUp says where hostd is, for links to it, and keeps programs under the race detector from waiting a second before
+// they end.
+func setUp(env *testscript.Env) error {
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
-	return nil
+	hostd, err := exec.LookPath("hostd")
+	env.Setenv("HOSTD", hostd)
+	return err
 }
 
 // exits runs a program and checks its exit code, which plain exec does not tell: exits CODE PROGRAM ARGS...

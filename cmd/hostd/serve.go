@@ -67,7 +67,7 @@ A new system that does not prove itself in time is left for the one before. The 
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&cfg.Root, "root", "/", "`folder` below which the files of the host are")
+	rootFlag(f, &cfg.Root)
 	f.StringVar(&cfg.Disk, "disk", "", "system disk: device or image `file` (required)")
 	f.StringVar(&cfg.SocketPath, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
 	f.IntVar(&cfg.SocketGID, "socket-gid", -1, "numeric `group` that may use the socket (default: that of the process)")

@@ -50,7 +50,7 @@ done it since the boot.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&cfg.Root, "root", "/", "`folder` below which the files of the host are")
+	rootFlag(f, &cfg.Root)
 	f.StringVar(&cfg.Dir, "data-store-base-path", storewolf.Dir, "`folder` of the store, below --root")
 	f.StringVar(&cfg.Version, "version", "", "`version` of a new store (default: from /usr/lib/os-release)")
 	f.StringVar(&cfg.Variant, "variant", "", "`variant` that the defaults are for (default: from /usr/lib/os-release)")

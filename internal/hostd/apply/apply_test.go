@@ -199,6 +199,7 @@ func TestTheImagesTemplateComesFirst(t *testing.T) {
 
 func TestCommandsOfAHostThatIsADirectory(t *testing.T) {
 	root := t.TempDir()
+	t.Setenv("DRYDOCK_ROOT", "/") // of whoever started us: not of our host
 	p := Programs{Root: root, Log: slog.New(slog.DiscardHandler)}
 	if err := p.Run(t.Context(), []string{"/usr/bin/absent", "x"}, nil); err != nil {
 		t.Errorf("absent: %v", err)
@@ -206,14 +207,14 @@ func TestCommandsOfAHostThatIsADirectory(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "usr/bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	script := "#!/bin/sh\necho \"$2|$CHANGED_SETTINGS\" >ran\necho went wrong >&2\nexit $1\n"
+	script := "#!/bin/sh\necho \"$2|$CHANGED_SETTINGS|$DRYDOCK_ROOT\" >ran\necho went wrong >&2\nexit $1\n"
 	if err := os.WriteFile(filepath.Join(root, "usr/bin/tool"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Run(t.Context(), []string{"/usr/bin/tool", "0", "a;b"}, []string{"settings.a", "settings.b"}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(filepath.Join(root, "ran")); err != nil || string(got) != "a;b|settings.a settings.b\n" {
+	if got, err := os.ReadFile(filepath.Join(root, "ran")); err != nil || string(got) != "a;b|settings.a settings.b|"+root+"\n" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if err := p.Run(t.Context(), []string{"/usr/bin/tool", "3"}, nil); err == nil || !strings.Contains(err.Error(), "exit status 3: went wrong") {

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 )
 
 const (
@@ -36,7 +38,8 @@ type Programs struct {
 	Log  *slog.Logger
 }
 
-// Run runs one command. The environment says in CHANGED_SETTINGS what changed, unless everything is applied.
+// Run runs one command. The environment says in CHANGED_SETTINGS what changed, unless everything is applied, and in
+// DRYDOCK_ROOT which host it is for.
 func (p Programs) Run(ctx context.Context, command, changed []string) error {
 	if len(command) == 0 || !filepath.IsAbs(command[0]) {
 		return fmt.Errorf("command %q does not start with the path of a program", strings.Join(command, " "))
@@ -53,7 +56,9 @@ func (p Programs) Run(ctx context.Context, command, changed []string) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, command[1:]...)
 	cmd.Dir, cmd.WaitDelay = p.Root, afterKill
-	cmd.Env = os.Environ()
+	if cmd.Env, err = rootdir.Environment(p.Root); err != nil {
+		return err
+	}
 	if changed != nil {
 		cmd.Env = append(cmd.Env, "CHANGED_SETTINGS="+strings.Join(changed, " "))
 	}

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/hostd/template"
 )
 
@@ -62,7 +63,7 @@ func (p Programs) Generate(ctx context.Context, words []string) ([]byte, error) 
 		return nil, err
 	}
 	if _, err := os.Stat(name); err == nil {
-		return run(ctx, name, words[1:])
+		return p.run(ctx, name, words[1:])
 	}
 	v, err := p.own(ctx, words)
 	if err != nil {
@@ -71,14 +72,18 @@ func (p Programs) Generate(ctx context.Context, words []string) ([]byte, error) 
 	return json.Marshal(v)
 }
 
-func run(ctx context.Context, name string, args []string) ([]byte, error) {
+func (p Programs) run(ctx context.Context, name string, args []string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = afterKill
+	var err error
+	if cmd.Env, err = rootdir.Environment(p.Root); err != nil {
+		return nil, err
+	}
 	var out, errs limited
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
+	err = cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == skipCode {
 		return nil, ErrSkip
 	}

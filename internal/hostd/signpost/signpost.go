@@ -19,6 +19,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/gpt"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/hostd/system"
 	"github.com/drydock-os/drydock/internal/slot"
 )
@@ -40,7 +41,7 @@ const Usage = `signpost: the two system slots of this host
   signpost rewrite-table             write the partition table back, which repairs a damaged copy
 
   --disk FILE|DEVICE   the system disk (default: the one that holds the booted partition)
-  --root DIR           folder below which the files of the host are (default /)
+  --root DIR           folder below which the files of the host are (default: $DRYDOCK_ROOT, or /)
   -h, --help           show this
 
 Exit codes: 0 done, 1 failed or the command line is wrong.
@@ -77,7 +78,7 @@ func Run(cfg Config, args []string) int {
 
 func run(cfg Config, args []string) error {
 	var disk, command string
-	root := "/"
+	root := rootdir.Default()
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		name, value, inline := strings.Cut(arg, "=")

@@ -26,6 +26,7 @@ import (
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd/engine"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/hostd/system"
 	"github.com/drydock-os/drydock/internal/manifest"
 	"github.com/drydock-os/drydock/internal/slot"
@@ -52,7 +53,7 @@ const Usage = `updog: look for, write and activate updates of this host
       --variant NAME     move to another variant
       --log-level LEVEL  trace, debug, info, warn (default) or error
       --disk FILE        the system disk (default: the one that holds the booted partition)
-      --root DIR         folder below which the files of the host are (default /)
+      --root DIR         folder below which the files of the host are (default: $DRYDOCK_ROOT, or /)
       --reboot-program P called with 'reboot --check-inhibitors=yes' (default /usr/bin/systemctl)
   -h, --help             show this
 
@@ -80,7 +81,7 @@ func Words() []string {
 
 // Run carries out one command line, without the program's name, and returns the exit code.
 func Run(ctx context.Context, cfg Config, args []string) int {
-	c := &call{Config: cfg, root: "/", rebootProgram: "/usr/bin/systemctl", level: slog.LevelWarn}
+	c := &call{Config: cfg, root: rootdir.Default(), rebootProgram: "/usr/bin/systemctl", level: slog.LevelWarn}
 	err := c.parse(args)
 	switch {
 	case errors.Is(err, errHelp):
