@@ -4,11 +4,9 @@
 package hostd
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -55,7 +53,7 @@ func BenchmarkStage(b *testing.B) {
 		d.mustCommand(d.Prepare, hostapi.StateStaged)
 		sums["stage"] += time.Since(began)
 	}
-	peak := residentPeak(b, d.pid)
+	peak := resident(b, d.pid, "VmHWM")
 	slowest := max(sums["sha256sum"], sums["lz4"], sums["dd"])
 	for name, sum := range sums {
 		b.ReportMetric(sum.Seconds()/float64(b.N), name+"-s")
@@ -70,15 +68,16 @@ type programDaemon struct {
 	pid int
 }
 
-// startProgram builds the real program and starts it, until the benchmark ends.
-func (s *site) startProgram(b *testing.B) programDaemon {
+// startProgram builds the real program and starts it, until the benchmark ends, by another one if given.
+func (s *site) startProgram(b *testing.B, by ...string) programDaemon {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "hostd")
 	if out, err := exec.Command("go", "build", "-o", path, "github.com/drydock-os/drydock/cmd/hostd").CombinedOutput(); err != nil {
 		b.Fatalf("%v: %s", err, out)
 	}
 	d := &daemon{t: b, log: &logBuffer{lines: make(chan string, 1000)}}
-	cmd := exec.Command(path, "serve", "--root", s.root, "--disk", s.disk, "--log-format", "json")
+	args := append(by, path, "serve", "--root", s.root, "--disk", s.disk, "--log-format", "json")
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = d.log, os.Stderr
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
@@ -87,21 +86,4 @@ func (s *site) startProgram(b *testing.B) programDaemon {
 	d.Client = hostapi.New(filepath.Join(s.root, hostapi.DefaultSocket))
 	d.log.await(b, "boot marked successful")
 	return programDaemon{d, cmd.Process.Pid}
-}
-
-// residentPeak returns the greatest resident size that a process has had, in bytes.
-func residentPeak(b *testing.B, pid int) int64 {
-	b.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for line := range strings.Lines(string(data)) {
-		var kib int64
-		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
-			return kib << 10
-		}
-	}
-	b.Fatal("no VmHWM")
-	return 0
 }
