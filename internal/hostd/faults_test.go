@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/slot"
@@ -102,6 +104,21 @@ func TestFaultsAround(t *testing.T) {
 			}
 			return func() { _ = errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)) }
 		}, "not a directory"},
+		{"state folder on a full disk", func(t *testing.T, s *site) func() {
+			dir := s.smallState(t)
+			fill := filepath.Join(dir, "fill")
+			if err := os.WriteFile(fill, make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+				t.Fatalf("filling it: %v", err)
+			}
+			return func() { _ = os.Remove(fill) }
+		}, "no space left"},
+		{"state folder on a disk that became read-only", func(t *testing.T, s *site) func() {
+			dir := s.smallState(t)
+			if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+				t.Fatal(err)
+			}
+			return func() { _ = unix.Mount("", dir, "", unix.MS_REMOUNT, "") }
+		}, "read-only file system"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -133,6 +150,22 @@ func TestFaultsAround(t *testing.T) {
 			d.mustCommand(d.Prepare, hostapi.StateStaged)
 		})
 	}
+}
+
+// smallState puts the host's state on a small file system of its own.
+func (s *site) smallState(t *testing.T) string {
+	dir, away := filepath.Join(s.root, "var/lib/drydock"), t.TempDir()
+	if err := os.CopyFS(away, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
+		t.Skipf("cannot mount a small tmpfs: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	if err := os.CopyFS(dir, os.DirFS(away)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // Of many clients that want the same at once, one gets it and the others hear that somebody was first.
@@ -203,5 +236,14 @@ func TestWrongClocks(t *testing.T) {
 			t.Errorf("%s: %s %q, want something about %q", tc.name, c.Status, c.Stderr, tc.want)
 		}
 	}
+	// The clock goes wrong between looking and preparing, too.
+	offset.Store(int64(time.Until(time.Unix(0, 0))))
+	if c := d.command(d.Prepare).MostRecentCommand; c.Status != hostapi.StatusFailed || !strings.Contains(c.Stderr, "clock") {
+		t.Errorf("prepare in 1970: %s %q", c.Status, c.Stderr)
+	}
+	if a, b := s.flags(); a != (slot.Flags{Priority: 1, Successful: true}) || b.Priority != 0 {
+		t.Errorf("flags after a prepare in 1970: A %+v, B %+v", a, b)
+	}
+	offset.Store(int64(-time.Hour))
 	d.mustCommand(d.Prepare, hostapi.StateStaged)
 }
