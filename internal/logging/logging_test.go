@@ -139,3 +139,14 @@ func TestNothingIsMounted(t *testing.T) {
 		t.Errorf("logged %q", b.String())
 	}
 }
+
+// The libraries log the bodies of requests, with tokens and keys in them, from klog's level 8 on. No word leads there.
+func TestNoLevelShowsTheBodiesOfRequests(t *testing.T) {
+	const klogBodies = slog.Level(-8)
+	for _, word := range []string{"trace", "TRACE", "debug", "kubernetes=trace", "trace,kubernetes=trace", "kubernetes=8", "9"} {
+		log := start(t, io.Discard, map[string]string{"TRACING_FILTER_DIRECTIVE": word}).Logger().With(ComponentKey, "kubernetes")
+		if log.Enabled(t.Context(), klogBodies) {
+			t.Errorf("%q shows bodies", word)
+		}
+	}
+}
