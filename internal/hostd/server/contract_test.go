@@ -116,6 +116,7 @@ func TestRefusals(t *testing.T) {
 		exchange{"PATCH", "/settings?tx=" + strings.Repeat("x", 300), `{"motd":"x"}`, 400, "~invalid transaction name"},
 		exchange{"PATCH", "/settings", big, 413, "~is larger than allowed (limit: 2097152 bytes)."},
 		exchange{"PATCH", "/settings/keypair", `{"request_payload":["motd"]}`, 400, "Failed to split the string: motd"},
+		exchange{"PATCH", "/settings/keypair", `{"request_payload":["\u001b[2Jx\u0000"]}`, 400, "Failed to split the string: \ufffd[2Jx\ufffd"}, // no terminal is cleared by it
 		exchange{"PATCH", "/settings/keypair", `{"request_payload":["mtod=x"]}`, 400, "~Unable to match your input to the data model."},
 		exchange{"PATCH", "/settings/keypair", `{"request_payload":["ntp.time-servers=a"]}`, 400, "~Unable to match your input to the data model."},
 		exchange{"PATCH", "/settings/keypair", `{"request_payload":["a b=x"]}`, 400, "~Unable to make data key 'a b'"},

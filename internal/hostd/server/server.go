@@ -16,8 +16,10 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostapi/execapi"
@@ -173,8 +175,19 @@ func answer(err error) (int, string) {
 	return http.StatusInternalServerError, err.Error()
 }
 
+// printable makes a text that may repeat what a client sent fit for a terminal: control characters there are commands.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code, text := answer(err)
+	text = printable(text)
 	if code >= http.StatusInternalServerError {
 		s.cfg.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	} else {
