@@ -63,18 +63,20 @@ names are touched.`,
 	run := runner.command(stderr, &cobra.Command{
 		Use: "run", Short: "Run bootstrap containers that have not run since the boot, where no service manager does",
 		Long: `Run one after the other, in the order of their names, the bootstrap containers whose mode is
-not off and that have not run since the boot. One that is essential and fails ends it with code 1.`,
+not off and that have not been started since the boot. One that is essential and fails, or has
+failed before in this boot, ends it with code 1.`,
 	}, func(ctx context.Context) error {
 		return containers.RunBootstrap(ctx, runner.containers("", nil))
 	})
 	mark := marker.command(stderr, &cobra.Command{
-		Use: "mark-bootstrap --container-id NAME --mode MODE", Short: "Note that a bootstrap container has run",
-		Long: "Note that a bootstrap container has run in this boot. The mode once becomes off in the settings.",
+		Use: "mark-bootstrap --container-id NAME [--mode MODE]", Short: "Note that a bootstrap container starts, or has run",
+		Long: `Note that a bootstrap container starts, so that it does not start again in this boot, or, with its
+mode, that it has run with success: the mode once becomes off in the settings then.`,
 	}, func(ctx context.Context) error {
 		return containers.MarkBootstrap(ctx, marker.containers("", nil), strings.TrimPrefix(id, "boot."), mode)
 	})
 	mark.Flags().StringVar(&id, "container-id", "", "`name` of the container")
-	mark.Flags().StringVar(&mode, "mode", "", "`mode` that the settings gave it")
+	mark.Flags().StringVar(&mode, "mode", "", "`mode` that the settings gave it, when it has run with success")
 	boot.AddCommand(create, run, mark)
 	return []*cobra.Command{hosts, boot}
 }

@@ -251,7 +251,8 @@ func bootMode(mode string) string {
 }
 
 // RunBootstrap runs the bootstrap containers that have not run since the boot, one after the other, as the units do on
-// a host with a service manager. An essential one that fails ends it.
+// a host with a service manager. An essential one that fails ends it, also when it has failed before in this boot:
+// what such a container left half done is for the next boot, or for people.
 func RunBootstrap(ctx context.Context, cfg Config) error {
 	cfg.Changed = nil
 	all, err := Read(ctx, cfg, Bootstrap)
@@ -260,7 +261,16 @@ func RunBootstrap(ctx context.Context, cfg Config) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		c := all[name]
-		if bootMode(c.Mode) == "off" || exists(cfg.marker(name)) {
+		if bootMode(c.Mode) == "off" {
+			continue
+		}
+		switch state, err := os.ReadFile(cfg.marker(name)); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("looking whether %s has run: %w", name, err)
+		case string(state) == started && c.Essential:
+			return fmt.Errorf("%w: settings.%s.%s: %w", ErrEssential, Bootstrap, name, errUnfinished)
+		default:
 			continue
 		}
 		one := cfg
@@ -269,7 +279,13 @@ func RunBootstrap(ctx context.Context, cfg Config) error {
 				return err
 			}
 			u := Unit{Kind: Bootstrap, Name: name, Container: c}
-			return errors.Join(hostCtr(ctx, cfg.Root, u.arguments()...).Run(), MarkBootstrap(ctx, cfg, name, c.Mode))
+			if err := MarkBootstrap(ctx, cfg, name, ""); err != nil { // before: no second run whatever ends this program
+				return err
+			}
+			if err := hostCtr(ctx, cfg.Root, u.arguments()...).Run(); err != nil {
+				return err
+			}
+			return MarkBootstrap(ctx, cfg, name, c.Mode)
 		})
 		switch {
 		case err != nil && c.Essential:
@@ -285,7 +301,16 @@ func (c Config) marker(name string) string {
 	return filepath.Join(c.Root, "run/bootstrap-containers", name+".ran")
 }
 
-// MarkBootstrap notes that a container has run in this boot, and turns the mode once to off.
+// What is in a marker. That it is there means that the container does not start again in this boot.
+const (
+	started  = "started\n"
+	finished = "finished\n"
+)
+
+var errUnfinished = errors.New("it has been started since the boot and did not end well; it runs again at the next boot")
+
+// MarkBootstrap notes that a container starts, with the mode "", or that it has run with success, which turns the mode
+// once to off. One that failed keeps its mode: the next boot tries again.
 func MarkBootstrap(ctx context.Context, cfg Config, name, mode string) error {
 	if !validName.MatchString(name) {
 		return fmt.Errorf("container %q: the name is none", name)
@@ -294,7 +319,11 @@ func MarkBootstrap(ctx context.Context, cfg Config, name, mode string) error {
 	if err := os.MkdirAll(filepath.Dir(marker), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(marker, nil, 0o644); err != nil {
+	state := finished
+	if mode == "" {
+		state = started
+	}
+	if err := durable.WriteFile(marker, []byte(state), 0o644); err != nil {
 		return err
 	}
 	if mode != "once" {

@@ -139,6 +139,61 @@ func TestBootstrapContainersFollowTheSettings(t *testing.T) {
 	read(t, root, "run/bootstrap-containers/a.ran")
 }
 
+// A container that has been started never is again in the same boot, however it ended: by the programs and by the unit.
+func TestNoBootstrapContainerRunsTwiceInABoot(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "usr/bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// Says which container it runs and what its marker was when it started; fails for those whose source is bad.
+	script := "#!/bin/sh\ncd " + root + "\necho \"$3 $(cat run/bootstrap-containers/${3#boot.}.ran)\" >>starts\ntest \"$5\" != bad\n"
+	if err := os.WriteFile(filepath.Join(root, "usr/bin/host-ctr"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{settings: map[string]map[string]Container{Bootstrap: {
+		"a": {Source: "good", Mode: "once"}, "b": {Source: "bad", Mode: "once"},
+		"c": {Source: "bad", Mode: "once", Essential: true}, "d": {Source: "good", Mode: "always"},
+	}}}
+	cfg := Config{Root: root, API: d, Log: slog.New(slog.DiscardHandler)}
+	for range 2 {
+		if err := RunBootstrap(t.Context(), cfg); !errors.Is(err, ErrEssential) || !strings.Contains(err.Error(), "settings.bootstrap-containers.c: ") {
+			t.Errorf("got %v", err)
+		}
+		if diff := cmp.Diff("boot.a started\nboot.b started\nboot.c started\n", read(t, root, "starts")); diff != "" {
+			t.Error(diff)
+		}
+	}
+	// Only what ran with success is off: the next boot tries the others again.
+	if len(d.changes) != 2 || !strings.Contains(d.changes[0], `{"a":{"mode":"off"}}`) {
+		t.Errorf("changes: %q", d.changes)
+	}
+	if err := os.RemoveAll(filepath.Join(root, "run")); err != nil { // a boot
+		t.Fatal(err)
+	}
+	d.settings[Bootstrap] = map[string]Container{"c": {Source: "good", Mode: "once", Essential: true}, "d": {Source: "good", Mode: "always"}}
+	for range 2 {
+		if err := RunBootstrap(t.Context(), cfg); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := strings.Split(read(t, root, "starts"), "\n"); !cmp.Equal(got[3:], []string{"boot.c started", "boot.d started", ""}) {
+		t.Errorf("started %q", got)
+	}
+
+	unit := read(t, "../../../deploy/systemd/bootstrap-containers@.service")
+	at := -1
+	for _, line := range []string{
+		"\nAssertPathExists=!/run/bootstrap-containers/%i.ran\n", "\nExecStartPre=/usr/bin/bootstrap-containers mark-bootstrap --container-id=%i\n",
+		"\nExecStart=/usr/bin/host-ctr run ", "\nExecStartPost=/usr/bin/bootstrap-containers mark-bootstrap --container-id=%i --mode=${CTR_MODE}\n",
+	} {
+		i := strings.Index(unit, line)
+		if i <= at {
+			t.Errorf("the unit lacks %q, or it is not in its place", line)
+		}
+		at = i
+	}
+}
+
 // A host without a service manager, a real containerd, and the real host-ctr.
 func TestContainersRunWithoutAServiceManager(t *testing.T) {
 	if testing.Short() {
