@@ -210,25 +210,26 @@ func scrape(ctx context.Context, pod string) (metrics, error) {
 
 // value is a metric without labels; 0 when it is not there.
 func (m metrics) value(name string) float64 {
-	for _, s := range m[name].GetMetric() {
-		return s.GetGauge().GetValue()
+	if series := m[name].GetMetric(); len(series) > 0 {
+		return series[0].GetGauge().GetValue()
 	}
 	return 0
 }
 
 // decisions reads the controller's histogram.
 func decisions(m metrics) Decisions {
-	for _, s := range m["drydock_decision_seconds"].GetMetric() {
-		h := s.GetHistogram()
-		d := Decisions{Count: h.GetSampleCount()}
-		if d.Count == 0 {
-			return d
-		}
-		d.Mean = h.GetSampleSum() / float64(d.Count)
-		d.P50, d.P99 = quantile(h, 0.5), quantile(h, 0.99)
+	series := m["drydock_decision_seconds"].GetMetric()
+	if len(series) == 0 {
+		return Decisions{}
+	}
+	h := series[0].GetHistogram() // it has no labels
+	d := Decisions{Count: h.GetSampleCount()}
+	if d.Count == 0 {
 		return d
 	}
-	return Decisions{}
+	d.Mean = h.GetSampleSum() / float64(d.Count)
+	d.P50, d.P99 = quantile(h, 0.5), quantile(h, 0.99)
+	return d
 }
 
 // quantile is the upper end of the step that the quantile falls into.
