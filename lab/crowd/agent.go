@@ -23,6 +23,7 @@ import (
 	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/apiserver/certs"
 	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/lab/kubelet"
 )
 
 // tokenSeconds is the life of a token, as of one that a pod spec says nothing about. It is renewed when a fifth is
@@ -74,19 +75,19 @@ func (n *node) agentRuns() bool {
 func (n *node) serve(ctx context.Context, pod *corev1.Pod) {
 	token := filepath.Join(n.crowd.cfg.Dir, n.Name+".token")
 	var again time.Time
-	if retry(ctx, func() (err error) { again, err = n.requestToken(ctx, pod, token); return err }) != nil {
+	if kubelet.Retry(ctx, func() (err error) { again, err = n.requestToken(ctx, pod, token); return err }) != nil {
 		return
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		for pause(ctx, time.Until(again)) == nil {
-			if retry(ctx, func() (err error) { again, err = n.requestToken(ctx, pod, token); return err }) != nil {
+		for agentapi.Wait(ctx, time.Until(again)) == nil {
+			if kubelet.Retry(ctx, func() (err error) { again, err = n.requestToken(ctx, pod, token); return err }) != nil {
 				return
 			}
 		}
 	})
-	_ = retry(ctx, func() error {
+	_ = kubelet.Retry(ctx, func() error {
 		if err := n.agentOnce(ctx, token); err != nil {
 			n.crowd.cfg.Log.Debug("agent ended", "node", n.Name, "error", err)
 		}

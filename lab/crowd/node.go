@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/osimage"
 	"github.com/drydock-os/drydock/internal/slot"
@@ -72,7 +73,7 @@ func (n *node) run(ctx context.Context) error {
 	})
 	for number := 1; ctx.Err() == nil; number++ {
 		n.boot(ctx, number)
-		if pause(ctx, n.crowd.cfg.RebootTime) != nil {
+		if agentapi.Wait(ctx, n.crowd.cfg.RebootTime) != nil {
 			return nil
 		}
 		n.host.Boot()
@@ -88,7 +89,7 @@ func (n *node) boot(ctx context.Context, number int) {
 	now := n.bootRecord(number)
 	n.notify(machine.Event{Kind: machine.Booted, Boot: now})
 	n.notify(machine.Event{Kind: machine.MarkedGood, Boot: now})
-	if retry(ctx, func() error { return n.register(ctx) }) != nil {
+	if kubelet.Retry(ctx, func() error { return n.register(ctx) }) != nil {
 		return
 	}
 	n.mu.Lock()
@@ -207,29 +208,5 @@ func (n *node) podGone(key cache.ObjectName) {
 	n.mu.Unlock()
 	if run != nil {
 		run.stop()
-	}
-}
-
-// retry calls f until it succeeds or ctx ends; then it returns the error of ctx.
-func retry(ctx context.Context, f func() error) error {
-	for delay := retryFirst; ; delay = min(2*delay, retryMost) {
-		if f() == nil {
-			return nil
-		}
-		if err := pause(ctx, delay); err != nil {
-			return err
-		}
-	}
-}
-
-// pause waits for d, or for the end of ctx and returns its error.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }

@@ -103,7 +103,7 @@ func (w *worker) setUpNetwork(ctx context.Context) bool {
 		return true
 	}
 	told := false
-	return retry(ctx, func() error {
+	return Retry(ctx, func() error {
 		var ip netip.Addr
 		var pn *network.Pod
 		var err error

@@ -33,7 +33,7 @@ const (
 
 // registerNode makes the Node object say what this boot is, and retries until it does or ctx ends.
 func (k *Kubelet) registerNode(ctx context.Context) error {
-	return retry(ctx, func() error {
+	return Retry(ctx, func() error {
 		err := k.tryRegisterNode(ctx)
 		if err != nil && ctx.Err() == nil {
 			k.log.Warn("node not registered, trying again", "error", err)
@@ -144,7 +144,7 @@ func (k *Kubelet) renewLease(ctx context.Context) {
 	tick := time.NewTicker(leaseRenewal)
 	defer tick.Stop()
 	for {
-		if err := retry(ctx, func() error { return k.renewLeaseOnce(ctx) }); err != nil {
+		if err := Retry(ctx, func() error { return k.renewLeaseOnce(ctx) }); err != nil {
 			return // only the end of ctx ends retry
 		}
 		select {

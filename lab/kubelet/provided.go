@@ -42,7 +42,7 @@ func (k *Kubelet) apiService(ctx context.Context) (apiService, error) {
 	if known.host != "" {
 		return known, nil
 	}
-	err := retry(ctx, func() error {
+	err := Retry(ctx, func() error {
 		s, err := k.client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
 		if err != nil {
 			return fmt.Errorf("looking up the API server's service: %w", err)

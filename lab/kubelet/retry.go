@@ -15,8 +15,8 @@ const (
 	lastRetry  = 2 * time.Second
 )
 
-// retry calls f until it succeeds or ctx ends; then it returns the error of ctx.
-func retry(ctx context.Context, f func() error) error {
+// Retry calls f until it succeeds or ctx ends; then it returns the error of ctx.
+func Retry(ctx context.Context, f func() error) error {
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		if f() == nil {
 			return nil
