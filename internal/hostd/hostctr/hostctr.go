@@ -99,6 +99,7 @@ const (
 	defaultGrace = 20 * time.Second
 	afterKill    = 25 * time.Second // a task that SIGKILL has not ended then is given up
 	connectLimit = 10 * time.Second
+	startLimit   = time.Minute
 	drainLimit   = 5 * time.Second
 	removeLimit  = 45 * time.Second // of everything an earlier run left
 )

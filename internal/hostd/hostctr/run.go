@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/containerd/containerd/api/types/runc/options"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
@@ -65,8 +67,12 @@ func (r *Runtime) Run(ctx context.Context, c Container) error {
 	if err != nil {
 		return fmt.Errorf("waiting for container %s: %w", id, err)
 	}
-	if err := task.Start(ctx); err != nil {
-		return stopped(ctx, fmt.Errorf("starting container %s: %w", id, err))
+	// Once it may have started, it is asked to end before it is killed, so this is not cut off.
+	starting, cancel := context.WithTimeout(always, startLimit)
+	err = task.Start(starting)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("starting container %s: %w", id, err)
 	}
 	r.cfg.Log.Info("container started", "container", id, "superpowered", c.Superpowered, "process", task.Pid())
 	select {
@@ -94,13 +100,18 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
+// runcRuntime is the name of containerd's shim for runc.
+const runcRuntime = "io.containerd.runc.v2"
+
 func (r *Runtime) create(ctx context.Context, c Container, image containerd.Image) (containerd.Task, error) {
 	id := c.ID()
 	var opts []containerd.NewContainerOpts
 	if r.cfg.Snapshotter != "" {
 		opts = append(opts, containerd.WithSnapshotter(r.cfg.Snapshotter)) // before what uses it
 	}
-	container, err := r.client.NewContainer(ctx, id, append(opts,
+	// By default runc keeps its state in one place for all containerds of a machine, where equal names would meet.
+	state := &options.Options{Root: r.path(filepath.Join(filepath.Dir(r.cfg.Socket), "runc"))}
+	container, err := r.client.NewContainer(ctx, id, append(opts, containerd.WithRuntime(runcRuntime, state),
 		containerd.WithImage(image), containerd.WithNewSnapshot(id, image), containerd.WithNewSpec(r.options(c, image)...))...)
 	if err != nil {
 		return nil, err
