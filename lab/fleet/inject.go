@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/lab/kubelet"
 	"github.com/drydock-os/drydock/lab/machine"
 )
 
@@ -55,14 +56,18 @@ func (l *Lab) inject(ctx context.Context, f Fault, node string, s *brupopv2.Bott
 
 // kill sends SIGKILL to the component's processes on the node, on all nodes if none is named.
 func (l *Lab) kill(component, node string) (killed int) {
+	return l.killWhere(func(of string, p kubelet.Process) bool {
+		return (node == "" || of == node) && strings.HasPrefix(p.Pod, "brupop-"+component)
+	})
+}
+
+// killWhere kills the operator's processes for which which is true.
+func (l *Lab) killWhere(which func(node string, p kubelet.Process) bool) (killed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, k := range l.kubelets {
-		if node != "" && name != node {
-			continue
-		}
 		for _, p := range k.Processes() {
-			if p.Namespace != brupopv2.DefaultNamespace || !strings.HasPrefix(p.Pod, "brupop-"+component) {
+			if p.Namespace != brupopv2.DefaultNamespace || !which(name, p) {
 				continue
 			}
 			if proc, err := os.FindProcess(p.PID); err == nil && proc.Kill() == nil {

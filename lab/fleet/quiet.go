@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/lab/kubelet"
 )
 
 // ScaleReport is what only a simulated fleet tells: its size makes these figures interesting.
@@ -116,7 +117,8 @@ func (l *Lab) restart(ctx context.Context) (*Restart, error) {
 		return nil, err
 	}
 	from := time.Now()
-	l.display.say("killed %d process: the controller that leads, on %s", l.kill("controller", lead.Spec.NodeName), lead.Spec.NodeName)
+	killed := l.killWhere(func(_ string, p kubelet.Process) bool { return p.Pod == lead.Name })
+	l.display.say("killed %d process: the controller that leads, on %s", killed, lead.Spec.NodeName)
 	if _, _, err := l.leader(ctx); err != nil {
 		return nil, err
 	}
