@@ -42,21 +42,30 @@ func (s *settings) registryFlag(c *cobra.Command) {
 	c.Flags().StringVar(&s.registries, "registry-config", "", "`path` of a TOML file with mirrors and credentials, below --root")
 }
 
-// do connects to containerd and does something with it.
-func (s *settings) do(c *cobra.Command, do func(*hostctr.Runtime) error) error {
+// config is what the flags say.
+func (s *settings) config(c *cobra.Command) (hostctr.Config, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.level)); err != nil {
-		return withUsage(c, cli.Usagef("--log-level %q: want debug, info, warn or error", s.level))
+		return hostctr.Config{}, withUsage(c, cli.Usagef("--log-level %q: want debug, info, warn or error", s.level))
 	}
 	if err := log.SetLevel("error"); err != nil { // of containerd's libraries, whose words are about single requests
-		return err
+		return hostctr.Config{}, err
 	}
-	r, err := hostctr.Connect(hostctr.Config{
+	return hostctr.Config{
 		Root: s.root, Socket: s.socket, Namespace: s.namespace, Snapshotter: s.snapshotter, RegistryConfig: s.registries,
 		Stdout: s.stdout, Stderr: s.stderr, Environ: os.Environ(),
 		Log: slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: level})),
 		AWS: hostctr.AWS{Credentials: filepath.Join(s.root, "root/.aws/credentials"), Getenv: os.Getenv, Now: time.Now},
-	})
+	}, nil
+}
+
+// do connects to containerd and does something with it.
+func (s *settings) do(c *cobra.Command, do func(*hostctr.Runtime) error) error {
+	cfg, err := s.config(c)
+	if err != nil {
+		return err
+	}
+	r, err := hostctr.Connect(cfg)
 	if err != nil {
 		return cli.WithHint(err, "containerd must run; --containerd-socket names another one")
 	}
@@ -66,7 +75,7 @@ func (s *settings) do(c *cobra.Command, do func(*hostctr.Runtime) error) error {
 
 func newRunCmd(s *settings) *cobra.Command {
 	var id, kind, source string
-	var superpowered, cached bool
+	var superpowered, cached, restart bool
 	c := &cobra.Command{
 		Use:   "run --container-id NAME --source IMAGE",
 		Short: "Run a container until it ends or this program is told to stop",
@@ -86,6 +95,13 @@ An image that cannot be pulled after five tries is not fatal when one of the sam
 				return withUsage(c, cli.Usagef("the flag --source is required"))
 			}
 			container.Source, container.Superpowered, container.UseCached = source, superpowered, cached
+			if restart {
+				cfg, err := s.config(c)
+				if err != nil {
+					return err
+				}
+				return hostctr.Keep(c.Context(), cfg, container)
+			}
 			return s.do(c, func(r *hostctr.Runtime) error {
 				err := r.Run(c.Context(), container)
 				if _, ended := errors.AsType[*hostctr.ExitError](err); !ended {
@@ -101,6 +117,7 @@ An image that cannot be pulled after five tries is not fatal when one of the sam
 	f.BoolVar(&superpowered, "superpowered", false, "let the container do almost anything to the host")
 	f.StringVar(&kind, "container-type", string(hostctr.Host), "`kind` of container: host or bootstrap")
 	f.BoolVar(&cached, "use-cached-image", false, "do not look for a newer image when one of that name is here")
+	f.BoolVar(&restart, "restart", false, "start the container again whenever it ends, after a pause, where no service manager does")
 	s.registryFlag(c)
 	return c
 }

@@ -253,6 +253,10 @@ func TestContainersRunWithoutAServiceManager(t *testing.T) {
 			t.Fatalf("the container does not run: %s", read(t, root, "run/host-containers/probe.log"))
 		}
 	}
+	pid := strings.TrimSpace(read(t, root, "run/host-containers/probe.pid"))
+	if line := read(t, "/proc", pid, "cmdline"); !strings.Contains(line, "\x00--restart\x00") {
+		t.Errorf("nothing starts it again: %q", line)
+	}
 	d.settings[Host]["probe"] = Container{Source: source}
 	cfg.Changed = []string{"settings.host-containers.probe.enabled"}
 	if err := RunHost(t.Context(), cfg); err != nil {

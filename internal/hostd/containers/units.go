@@ -114,7 +114,7 @@ func (s systemctl) Disable(ctx context.Context, u Unit) error {
 	return s.run(ctx, "disable", u.String())
 }
 
-// processes runs host containers of a host that is only a directory. Nothing starts them again when they end.
+// processes runs host containers of a host that is only a directory. Each has a host-ctr that starts it again when it ends.
 type processes struct{ root string }
 
 const (
@@ -139,7 +139,7 @@ func (p processes) Enable(ctx context.Context, u Unit, now bool) error {
 		return err
 	}
 	defer log.Close()
-	cmd := hostCtr(context.WithoutCancel(ctx), p.root, u.arguments()...) // outlives this program
+	cmd := hostCtr(context.WithoutCancel(ctx), p.root, append(u.arguments(), "--restart")...) // outlives this program
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -8,7 +8,6 @@
 package hostctr
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -102,6 +101,8 @@ const (
 	startLimit   = time.Minute
 	drainLimit   = 5 * time.Second
 	removeLimit  = 45 * time.Second // of everything an earlier run left
+	firstLook    = 20 * time.Millisecond
+	lastLook     = time.Second // and longest pause between two looks at what is left
 )
 
 // Runtime talks to one containerd.
@@ -110,30 +111,38 @@ type Runtime struct {
 	client *containerd.Client
 }
 
-// Connect returns a Runtime, which must be closed.
-func Connect(cfg Config) (*Runtime, error) {
-	if cfg.Log == nil || cfg.Stdout == nil || cfg.Stderr == nil {
-		return nil, errors.New("no log or output given")
+// complete fills in defaults.
+func (c *Config) complete() error {
+	if c.Log == nil || c.Stdout == nil || c.Stderr == nil {
+		return errors.New("no log or output given")
 	}
 	for _, d := range []struct {
 		field *string
 		value string
-	}{{&cfg.Root, "/"}, {&cfg.Socket, DefaultSocket}, {&cfg.Namespace, DefaultNamespace}} {
+	}{{&c.Root, "/"}, {&c.Socket, DefaultSocket}, {&c.Namespace, DefaultNamespace}} {
 		if *d.field == "" {
 			*d.field = d.value
 		}
 	}
-	if cfg.Grace == 0 {
-		cfg.Grace = defaultGrace
+	if c.Grace == 0 {
+		c.Grace = defaultGrace
 	}
-	if cfg.Spread == nil {
-		cfg.Spread = func(pause time.Duration) time.Duration { return pause + 2*time.Second + rand.N(4*time.Second) }
+	if c.Spread == nil {
+		c.Spread = func(pause time.Duration) time.Duration { return pause + 2*time.Second + rand.N(4*time.Second) }
 	}
-	root, err := filepath.Abs(cfg.Root)
+	root, err := filepath.Abs(c.Root)
 	if err != nil {
+		return err
+	}
+	c.Root = root
+	return nil
+}
+
+// Connect returns a Runtime, which must be closed.
+func Connect(cfg Config) (*Runtime, error) {
+	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	cfg.Root = root
 	socket := filepath.Join(cfg.Root, cfg.Socket)
 	conn, err := net.DialTimeout("unix", socket, connectLimit) // the client would wait in silence for one to appear
 	if err != nil {
@@ -150,11 +159,3 @@ func Connect(cfg Config) (*Runtime, error) {
 
 // Close ends the connection.
 func (r *Runtime) Close() error { return r.client.Close() }
-
-// CleanUp removes what is left of a container, which may be nothing.
-func (r *Runtime) CleanUp(ctx context.Context, id string) error {
-	if err := r.remove(ctx, id); err != nil {
-		return fmt.Errorf("removing container %s: %w", id, err)
-	}
-	return nil
-}

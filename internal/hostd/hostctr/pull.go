@@ -43,6 +43,7 @@ func (r *Runtime) pull(ctx context.Context, source string, o PullOptions) (conta
 		return nil, err
 	}
 	hosts := registries.hosts(ctx, newHTTPClient(), r.cfg.AWS)
+	labels := r.labels(ctx, ref, o.Labels)
 	var image containerd.Image
 	err = retry(ctx, r.cfg.Log, r.cfg.Spread, func(ctx context.Context) error {
 		r.cfg.Log.Info("pulling image", "image", ref)
@@ -50,7 +51,7 @@ func (r *Runtime) pull(ctx context.Context, source string, o PullOptions) (conta
 		// A resolver remembers what it was refused, so each try has its own.
 		options := []containerd.RemoteOpt{
 			containerd.WithResolver(docker.NewResolver(docker.ResolverOptions{Hosts: hosts})),
-			containerd.WithPullUnpack, containerd.WithPullLabels(o.Labels),
+			containerd.WithPullUnpack, containerd.WithPullLabels(labels),
 		}
 		if r.cfg.Snapshotter != "" {
 			options = append(options, containerd.WithPullSnapshotter(r.cfg.Snapshotter))
@@ -71,20 +72,23 @@ func (r *Runtime) pull(ctx context.Context, source string, o PullOptions) (conta
 // image returns the image of a container. When it cannot be pulled, the one of the same name that is here is better than
 // none: a host whose network is broken wants its containers most.
 func (r *Runtime) image(ctx context.Context, c Container) (containerd.Image, error) {
-	pulled, err := r.pull(ctx, c.Source, PullOptions{SkipIfPresent: c.UseCached})
-	if err == nil || ctx.Err() != nil {
-		return pulled, err
+	image, err := r.pull(ctx, c.Source, PullOptions{SkipIfPresent: c.UseCached, Labels: map[string]string{imageOf + c.ID(): "yes"}})
+	if err != nil {
+		ref, refErr := normal(c.Source)
+		if ctx.Err() != nil || refErr != nil {
+			return nil, err
+		}
+		here, hereErr := r.present(ctx, ref)
+		if hereErr != nil {
+			return nil, err
+		}
+		r.cfg.Log.Warn("the image cannot be pulled; using the one that is here", "image", ref, "digest", here.Target().Digest.String(), "error", err)
+		image = here
 	}
-	ref, refErr := normal(c.Source)
-	if refErr != nil {
-		return nil, err
+	if err := r.claim(ctx, image, c.ID()); err != nil {
+		return nil, fmt.Errorf("marking image %s: %w", image.Name(), err)
 	}
-	here, hereErr := r.present(ctx, ref)
-	if hereErr != nil {
-		return nil, err
-	}
-	r.cfg.Log.Warn("the image cannot be pulled; using the one that is here", "image", ref, "digest", here.Target().Digest.String(), "error", err)
-	return here, nil
+	return image, nil
 }
 
 // present returns an image that is in containerd with all its layers.

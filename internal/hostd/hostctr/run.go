@@ -16,6 +16,7 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 )
 
 // fifoDir is where the container's output passes through, below the root.
@@ -31,8 +32,13 @@ func (e *ExitError) Error() string {
 	return fmt.Sprintf("container %s ended with exit code %d", e.ID, e.Code)
 }
 
-// errStuck is about a task that even SIGKILL does not end.
-var errStuck = errors.New("it does not end")
+var (
+	// errStuck is about a task that even SIGKILL does not end.
+	errStuck = errors.New("it does not end")
+
+	// errGone is about a task that ended without a word.
+	errGone = errors.New("it is gone: another process removed it, or its shim ended")
+)
 
 // Run runs a container until it ends or ctx does. In the second case the container is told to stop, and killed when it
 // does not within its grace; that it was stopped so is no error.
@@ -52,17 +58,19 @@ func (r *Runtime) Run(ctx context.Context, c Container) error {
 	if err := r.CleanUp(ctx, id); err != nil { // of a run that was cut off
 		return stopped(ctx, err)
 	}
-	// From here on, what was begun is also cleaned up.
-	always := context.WithoutCancel(ctx)
-	defer func() {
-		if err := r.CleanUp(always, id); err != nil {
-			r.cfg.Log.Warn("something of the container is left; the next start tries again", "error", err)
-		}
-	}()
-	task, err := r.create(ctx, c, image)
+	always := context.WithoutCancel(ctx) // what was begun is also cleaned up
+	container, task, err := r.create(ctx, c, image)
+	if container != nil {
+		defer func() {
+			if err := r.remove(always, id, container); err != nil {
+				r.cfg.Log.Warn("something of the container is left; the next start tries again", "error", err)
+			}
+		}()
+	}
 	if err != nil {
 		return stopped(ctx, fmt.Errorf("creating container %s: %w", id, err))
 	}
+	defer task.IO().Close()
 	exited, err := task.Wait(always)
 	if err != nil {
 		return fmt.Errorf("waiting for container %s: %w", id, err)
@@ -75,20 +83,50 @@ func (r *Runtime) Run(ctx context.Context, c Container) error {
 		return fmt.Errorf("starting container %s: %w", id, err)
 	}
 	r.cfg.Log.Info("container started", "container", id, "superpowered", c.Superpowered, "process", task.Pid())
-	select {
-	case status := <-exited:
-		code, _, err := status.Result()
-		drain(task)
-		if err != nil {
-			return fmt.Errorf("waiting for container %s: %w", id, err)
+	if err := r.prune(ctx, id, image); err != nil && ctx.Err() == nil {
+		r.cfg.Log.Warn("an image that is no longer needed is left; the next start tries again", "error", err)
+	}
+	for {
+		select {
+		case status := <-exited:
+			code, _, err := status.Result()
+			if errdefs.IsUnavailable(errgrpc.ToNative(err)) && r.back(ctx) {
+				r.cfg.Log.Info("containerd is back", "container", id)
+				if exited, err = task.Wait(always); err == nil {
+					continue
+				}
+			}
+			drain(task.IO())
+			if err != nil {
+				if gone(always, task) {
+					err = errGone
+				}
+				return stopped(ctx, fmt.Errorf("waiting for container %s: %w", id, err))
+			}
+			r.cfg.Log.Info("container ended", "container", id, "code", code)
+			if code != 0 {
+				return &ExitError{id, code}
+			}
+			return nil
+		case <-ctx.Done():
+			return r.stop(always, id, task, exited)
 		}
-		r.cfg.Log.Info("container ended", "container", id, "code", code)
-		if code != 0 {
-			return &ExitError{id, code}
+	}
+}
+
+// back waits until containerd answers, which it does not while it is restarted: containers run on meanwhile.
+func (r *Runtime) back(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, removeLimit)
+	defer cancel()
+	for pause := firstLook; ; pause = min(2*pause, lastLook) {
+		if _, err := r.client.Version(ctx); err == nil {
+			return true
 		}
-		return nil
-	case <-ctx.Done():
-		return r.stop(always, id, task, exited)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 
@@ -103,7 +141,8 @@ func stopped(ctx context.Context, err error) error {
 // runcRuntime is the name of containerd's shim for runc.
 const runcRuntime = "io.containerd.runc.v2"
 
-func (r *Runtime) create(ctx context.Context, c Container, image containerd.Image) (containerd.Task, error) {
+// create also returns a container when it has no task.
+func (r *Runtime) create(ctx context.Context, c Container, image containerd.Image) (containerd.Container, containerd.Task, error) {
 	id := c.ID()
 	var opts []containerd.NewContainerOpts
 	if r.cfg.Snapshotter != "" {
@@ -114,26 +153,30 @@ func (r *Runtime) create(ctx context.Context, c Container, image containerd.Imag
 	container, err := r.client.NewContainer(ctx, id, append(opts, containerd.WithRuntime(runcRuntime, state),
 		containerd.WithImage(image), containerd.WithNewSnapshot(id, image), containerd.WithNewSpec(r.options(c, image)...))...)
 	if err != nil {
-		return nil, err
+		if !errdefs.IsAlreadyExists(err) { // another process's, made since the clean-up
+			err = errors.Join(err, r.CleanUp(context.WithoutCancel(ctx), id)) // of the snapshot
+		}
+		return nil, nil, err
 	}
 	fifos := r.path(fifoDir)
 	if err := os.MkdirAll(fifos, 0o700); err != nil {
-		return nil, err
+		return container, nil, err
 	}
-	return container.NewTask(ctx, cio.NewCreator(cio.WithStreams(nil, r.cfg.Stdout, r.cfg.Stderr), cio.WithFIFODir(fifos)))
+	task, err := container.NewTask(ctx, cio.NewCreator(cio.WithStreams(nil, r.cfg.Stdout, r.cfg.Stderr), cio.WithFIFODir(fifos)))
+	return container, task, err
 }
 
 // drain lets what the container wrote last arrive. A process that it left behind may hold its output open for ever.
-func drain(task containerd.Task) {
+func drain(streams cio.IO) {
 	done := make(chan struct{})
 	go func() {
-		task.IO().Wait()
+		streams.Wait()
 		close(done)
 	}()
 	select {
 	case <-done:
 	case <-time.After(drainLimit):
-		task.IO().Cancel()
+		streams.Cancel()
 	}
 }
 
@@ -148,46 +191,16 @@ func (r *Runtime) stop(ctx context.Context, id string, task containerd.Task, exi
 		{syscall.SIGKILL, afterKill, []containerd.KillOpts{containerd.WithKillAll}}, // in the host's PID namespace, children stay otherwise
 	} {
 		r.cfg.Log.Info("stopping container", "container", id, "signal", step.signal.String())
-		if err := task.Kill(ctx, step.signal, step.opts...); err != nil && !errdefs.IsNotFound(err) {
+		if err := task.Kill(ctx, step.signal, step.opts...); err != nil && !errdefs.IsNotFound(err) && !gone(ctx, task) {
 			return fmt.Errorf("stopping container %s: %w", id, err)
 		}
 		select {
 		case <-exited:
-			drain(task)
+			drain(task.IO())
 			r.cfg.Log.Info("container stopped", "container", id)
 			return nil
 		case <-time.After(step.limit):
 		}
 	}
 	return fmt.Errorf("stopping container %s: %w", id, errStuck)
-}
-
-// remove removes task, container and snapshot. Each may be missing.
-func (r *Runtime) remove(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, removeLimit)
-	defer cancel()
-	container, err := r.client.LoadContainer(ctx, id)
-	switch {
-	case errdefs.IsNotFound(err):
-		// A cut between the two leaves a snapshot without its container.
-		err := r.client.SnapshotService(r.cfg.Snapshotter).Remove(ctx, id)
-		if errdefs.IsNotFound(err) {
-			return nil
-		}
-		return err
-	case err != nil:
-		return err
-	}
-	task, err := container.Task(ctx, nil)
-	if err == nil {
-		_, err = task.Delete(ctx, containerd.WithProcessKill)
-	}
-	if err != nil && !errdefs.IsNotFound(err) {
-		return err
-	}
-	err = container.Delete(ctx, containerd.WithSnapshotCleanup)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

@@ -32,6 +32,7 @@ type machine struct {
 	t              *testing.T
 	root, registry string
 	source         string
+	containerd     *containerdtest.Containerd
 	log            syncBuffer
 	stdout, stderr syncBuffer
 }
@@ -74,7 +75,7 @@ func newMachine(t *testing.T) *machine {
 	} {
 		m.write(name, text)
 	}
-	containerdtest.Start(t, root)
+	m.containerd = containerdtest.Start(t, root)
 	m.registry = containerdtest.Registry(t, nil)
 	m.source = m.registry + "/probe:1"
 	containerdtest.Push(t, containerdtest.Image(t, containerdtest.Program(t, "./testdata/probe")), m.source)
@@ -160,6 +161,15 @@ func (m *machine) start(r *Runtime, c Container) (report, func() error) {
 	}
 }
 
+func (m *machine) eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so: %s\n%s", what, m.log.String())
+		}
+	}
+}
+
 // gone checks that containerd knows nothing of a container any more.
 func (m *machine) gone(r *Runtime, id string) {
 	m.t.Helper()
@@ -222,6 +232,9 @@ func TestHostContainer(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(m.root, c.storage(), "stopped")); err != nil {
 		t.Errorf("it was not asked to stop: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Join(m.root, fifoDir)); err != nil || len(left) > 0 {
+		t.Errorf("left in %s: %v, %v", fifoDir, left, err)
 	}
 	if !strings.Contains(m.stdout.String(), "probe: out\n") || !strings.Contains(m.stderr.String(), "probe: err\n") {
 		t.Errorf("output: %q, %q", m.stdout.String(), m.stderr.String())
@@ -308,24 +321,6 @@ func TestAContainerThatDoesNotStopIsKilled(t *testing.T) {
 		t.Errorf("log: %s", m.log.String())
 	}
 	m.gone(r, "probe")
-}
-
-func TestCleanUpRemovesWhatAnotherProcessLeft(t *testing.T) {
-	m := newMachine(t)
-	_, stop := m.start(m.connect(nil), Container{Name: "probe", Kind: Host, Source: m.source})
-	other := m.connect(nil)
-	if err := other.CleanUp(t.Context(), "probe"); err != nil {
-		t.Fatal(err)
-	}
-	m.gone(other, "probe")
-	if err := other.CleanUp(t.Context(), "probe"); err != nil {
-		t.Errorf("of nothing: %v", err)
-	}
-	if err := stop(); err != nil {
-		if ended, ok := errors.AsType[*ExitError](err); !ok || ended.Code != 137 {
-			t.Error(err)
-		}
-	}
 }
 
 func TestPull(t *testing.T) {

@@ -33,8 +33,16 @@ import (
 
 const startLimit = 30 * time.Second // of containerd, on a busy machine
 
+// Containerd is one that runs for a test.
+type Containerd struct {
+	t      testing.TB
+	root   string
+	output bytes.Buffer
+	cmd    *exec.Cmd
+}
+
 // Start runs containerd below root, with its socket where host-ctr looks for it. It skips the test where there is none.
-func Start(t testing.TB, root string) {
+func Start(t testing.TB, root string) *Containerd {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("running containers needs root")
@@ -44,39 +52,56 @@ func Start(t testing.TB, root string) {
 			t.Skipf("%s is not installed: on Debian, apt-get install containerd runc", program)
 		}
 	}
-	config := filepath.Join(root, "etc/host-containerd/config.toml")
-	if err := os.MkdirAll(filepath.Dir(config), 0o755); err != nil {
+	c := &Containerd{t: t, root: root}
+	if err := os.MkdirAll(filepath.Dir(c.config()), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(config, []byte("version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"), 0o600); err != nil {
+	if err := os.WriteFile(c.config(), []byte("version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(root, "run/host-containerd/containerd.sock")
-	var output bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "containerd", "--config", config, "--address", socket,
-		"--root", filepath.Join(root, "var/lib/host-containerd"), "--state", filepath.Join(root, "run/host-containerd"))
-	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	c.start()
 	t.Cleanup(func() {
-		_ = cmd.Wait() // the test's context has ended it
+		_ = c.cmd.Wait() // the test's context has ended it
 		if t.Failed() {
-			t.Logf("containerd: %s", &output)
+			t.Logf("containerd: %s", &c.output)
 		}
 	})
+	return c
+}
+
+func (c *Containerd) config() string { return filepath.Join(c.root, "etc/host-containerd/config.toml") }
+
+func (c *Containerd) start() {
+	c.t.Helper()
+	socket := filepath.Join(c.root, "run/host-containerd/containerd.sock")
+	c.cmd = exec.CommandContext(c.t.Context(), "containerd", "--config", c.config(), "--address", socket,
+		"--root", filepath.Join(c.root, "var/lib/host-containerd"), "--state", filepath.Join(c.root, "run/host-containerd"))
+	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
+	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(syscall.SIGTERM) }
+	c.cmd.WaitDelay = 10 * time.Second
+	if err := c.cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
 	for deadline := time.Now().Add(startLimit); ; time.Sleep(20 * time.Millisecond) {
-		c, err := net.Dial("unix", socket)
+		conn, err := net.Dial("unix", socket)
 		if err == nil {
-			_ = c.Close()
+			_ = conn.Close()
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("containerd does not listen: %v", err)
+			c.t.Fatalf("containerd does not listen: %v", err)
 		}
 	}
+}
+
+// Restart stops containerd and starts it again, as a service manager does: containers run on meanwhile.
+func (c *Containerd) Restart() {
+	c.t.Helper()
+	if err := c.cmd.Cancel(); err != nil {
+		c.t.Fatal(err)
+	}
+	_ = c.cmd.Wait()
+	c.start()
 }
 
 // Program builds a static Go program of the module for this machine.
