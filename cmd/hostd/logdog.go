@@ -28,11 +28,13 @@ func newLogdogCmd(stdout io.Writer) *cobra.Command {
 		Short: "Collect logs, states and settings into one archive",
 		Long: `Collect what people need who look for the cause of a problem on this host: logs, states of
 services, and settings without secrets. The requests are in /usr/share/logdog.d; without that
-folder, those of the variant are built in. What fails is noted in the archive's logdog.errors.`,
+folder, those of the variant are built in. What fails is noted in the archive's logdog.errors.
+/tmp/bottlerocket-logs.tar.gz becomes a link to an archive at the default place.`,
 		Example: "  hostd logdog --output /tmp/logs.tar.gz",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if output == "" {
+			standard := output == ""
+			if standard {
 				output = filepath.Join(root, logdog.DefaultOutput)
 			}
 			requests, err := logdog.Requests(root, variantOf(root))
@@ -52,6 +54,11 @@ folder, those of the variant are built in. What fails is noted in the archive's 
 			})
 			if err != nil {
 				return cli.WithHint(err, "choose another place with --output")
+			}
+			if standard {
+				if err := logdog.LinkOld(root); err != nil { // the archive is there without
+					fmt.Fprintf(c.ErrOrStderr(), "hostd: warning: linking the archive at its old place: %v\n", err)
+				}
 			}
 			_, err = fmt.Fprintf(stdout, "logs are at: %s\n", output)
 			return err

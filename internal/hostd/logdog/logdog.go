@@ -32,9 +32,29 @@ const (
 
 	// DefaultOutput is where the archive goes, below the root.
 	DefaultOutput = "/var/log/support/bottlerocket-logs.tar.gz"
+
+	// oldOutput is where releases of 2020 left it.
+	oldOutput = "/tmp/bottlerocket-logs.tar.gz"
 )
 
 var errTooLong = fmt.Errorf("more than %d bytes: the rest is left out", maxFile)
+
+// LinkOld lets the archive at the default place be found where releases of 2020 left it, for scripts that fetch it there.
+func LinkOld(root string) error {
+	target, err := filepath.Rel(filepath.Dir(oldOutput), DefaultOutput) // the same below any root
+	if err != nil {
+		return err
+	}
+	link := filepath.Join(root, oldOutput)
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		return err
+	}
+	// Everybody may write there: what is in the way goes, and is neither followed nor written to.
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Symlink(target, link)
+}
 
 // Settings returns the host's settings as JSON, as the API has them.
 type Settings func(context.Context) ([]byte, error)
