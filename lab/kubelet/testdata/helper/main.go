@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Drydock authors
 
-// Helper is what the tests' containers run. `helper serve PORT` answers over HTTP what a program in the
-// container sees; `helper exit CODE` and `helper stubborn` do what they say.
+// Command helper is what the tests' containers run. `helper serve PORT` answers over HTTP what a program in the
+// container sees; `helper exit CODE`, `helper stubborn` and `helper append FILE TEXT` do what they say.
 package main
 
 import (
