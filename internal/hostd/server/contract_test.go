@@ -103,6 +103,35 @@ func TestListsReplaceAndMapsMerge(t *testing.T) {
 	)
 }
 
+// What must hold between two settings holds for what counts in the end, however many requests led there.
+func TestSettingsThatDoNotGoTogetherAreNotCommitted(t *testing.T) {
+	h := documented(t, newHost(t, nil, true))
+	low := func(n string) string { return `"image-gc-low-threshold-percent":` + n }
+	high := func(n string) string { return `"image-gc-high-threshold-percent":` + n }
+	gc := func(thresholds ...string) string { return `{"kubernetes":{` + strings.Join(thresholds, ",") + `}}` }
+	h.play(
+		exchange{"PATCH", "/settings", gc(low("80"), high("80")), 400, "~80 is not valid: it must be below image-gc-high-threshold-percent, which is 80"},
+		exchange{"PATCH", "/settings", gc(low("70"), high("80")), 204, ""},
+		exchange{"POST", "/tx/commit", "", 200, "~image-gc-high"},
+		// In two requests, by way of what does not go together.
+		exchange{"PATCH", "/settings", gc(low("85")), 204, ""},
+		exchange{"PATCH", "/settings", gc(high("90")), 204, ""},
+		exchange{"POST", "/tx/commit", "", 200, "~image-gc-high"},
+		// Two transactions, each of which was right when it began.
+		exchange{"PATCH", "/settings?tx=a", gc(low("88")), 204, ""},
+		exchange{"PATCH", "/settings?tx=b", gc(high("87")), 204, ""},
+		exchange{"POST", "/tx/commit?tx=a", "", 200, "~image-gc-low"},
+		exchange{"POST", "/tx/commit?tx=b", "", 400,
+			"~settings.kubernetes.image-gc-high-threshold-percent: 87 is not valid: it must be above image-gc-low-threshold-percent, which is 88"},
+		exchange{"GET", "/tx?tx=b", "", 200, gc(high("87"))},
+		exchange{"PATCH", "/settings?tx=b", gc(low("86")), 204, ""},
+		exchange{"POST", "/tx/commit?tx=b", "", 200, "~image-gc-low"},
+		exchange{"PATCH", "/settings", `{"motd":"still free to change"}`, 204, ""},
+		exchange{"POST", "/tx/commit", "", 200, `["settings.motd"]`},
+		exchange{"GET", "/settings?prefix=kubernetes.image-gc", "", 200, gc(high("87"), low("86"))},
+	)
+}
+
 func TestRefusals(t *testing.T) {
 	h := documented(t, newHost(t, nil, true))
 	big := `{"motd":"` + strings.Repeat("x", hostapi.MaxBody) + `"}`

@@ -206,6 +206,9 @@ func (s *server) commitKeys(r *http.Request) ([]store.Key, error) {
 		return nil, err
 	}
 	keys, err := s.cfg.Store.Commit(tx)
+	if errors.Is(err, settings.ErrInvalid) {
+		return nil, badRequest("%v. Nothing was changed; correct it in the same transaction, or drop that", err)
+	}
 	if err != nil {
 		return nil, badTransaction(err)
 	}

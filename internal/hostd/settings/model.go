@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/drydock-os/drydock/internal/hostd/store"
@@ -110,7 +111,7 @@ func (m *Model) Parse(data []byte) (map[store.Key]store.Value, error) {
 	}
 	err = m.root.read([]string{store.Settings}, v, values)
 	if err == nil {
-		err = checkTogether(values)
+		err = m.CheckTogether(values, values)
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.Line, e.Column = position(data, locate(data, e.path))
@@ -247,20 +248,31 @@ func (m *Model) Accept(values map[store.Key]store.Value, log *slog.Logger) map[s
 	return accepted
 }
 
-// checkTogether refuses values that are right one by one, but not together.
-func checkTogether(values map[store.Key]store.Value) error {
-	low, high := -1, -1
-	for k, v := range values {
-		switch k.String() {
-		case "settings.kubernetes.image-gc-low-threshold-percent":
-			_, _ = fmt.Sscan(string(v), &low) // a whole number, as parsed
-		case "settings.kubernetes.image-gc-high-threshold-percent":
-			_, _ = fmt.Sscan(string(v), &high)
-		}
+// The thresholds of removing images, of which one must be below the other.
+var gcLow, gcHigh = mustKey("kubernetes", "image-gc-low-threshold-percent"), mustKey("kubernetes", "image-gc-high-threshold-percent")
+
+func mustKey(segments ...string) store.Key {
+	k, err := store.NewKey(append([]string{store.Settings}, segments...)...)
+	if err != nil {
+		panic(err) // constants of ours
 	}
-	if low >= 0 && high >= 0 && low >= high {
-		return fault([]string{store.Settings, "kubernetes", "image-gc-low-threshold-percent"},
-			fmt.Sprintf("%d is not valid: it must be below image-gc-high-threshold-percent, which is %d", low, high))
+	return k
+}
+
+// CheckTogether returns ErrInvalid when values are right one by one, but not together. Result is what changes lead to;
+// what is wrong in it without any of them is not their fault.
+func (*Model) CheckTogether(changes, result map[store.Key]store.Value) error {
+	if changes[gcLow] == nil && changes[gcHigh] == nil {
+		return nil
 	}
-	return nil
+	low, errLow := strconv.Atoi(string(result[gcLow]))
+	high, errHigh := strconv.Atoi(string(result[gcHigh]))
+	if errLow != nil || errHigh != nil || low < high { // one of them is not set, or left by another system
+		return nil
+	}
+	key, rule := gcLow, fmt.Sprintf("%d is not valid: it must be below image-gc-high-threshold-percent, which is %d", low, high)
+	if changes[gcLow] == nil {
+		key, rule = gcHigh, fmt.Sprintf("%d is not valid: it must be above image-gc-low-threshold-percent, which is %d", high, low)
+	}
+	return fault(key.Segments(), rule)
 }

@@ -65,7 +65,7 @@ func (m *Model) ParsePairs(pairs []string) (map[store.Key]store.Value, error) {
 			return nil, err
 		}
 	}
-	return values, checkTogether(values)
+	return values, m.CheckTogether(values, values)
 }
 
 // guessValue returns what a text is if it is more than text.

@@ -16,8 +16,8 @@ import (
 const Settings = "settings"
 
 // Commit makes the settings of a transaction count and drops the transaction. It returns their keys, sorted, whether or
-// not their values differ from before. It returns ErrNothingPending and ErrTransaction. When it fails, nothing has
-// changed, and the transaction is still there.
+// not their values differ from before. It returns ErrNothingPending, ErrTransaction, and what Config.Check says.
+// When it fails, nothing has changed, and the transaction is still there.
 func (s *Store) Commit(tx string) ([]Key, error) {
 	if err := checkTransaction(tx); err != nil {
 		return nil, err
@@ -37,6 +37,11 @@ func (s *Store) Commit(tx string) ([]Key, error) {
 	}
 	if len(changes.Values) == 0 {
 		return nil, fmt.Errorf("%w in transaction %q", ErrNothingPending, tx)
+	}
+	if s.cfg.Check != nil {
+		if err := s.cfg.Check(changes.Values, s.Live().with(changes).Values); err != nil {
+			return nil, fmt.Errorf("committing transaction %q: %w", tx, err)
+		}
 	}
 	if err := s.replace(changes, encode(tx)); err != nil {
 		return nil, fmt.Errorf("committing transaction %q: %w", tx, err)

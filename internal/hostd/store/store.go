@@ -38,6 +38,9 @@ type Config struct {
 	Dir string       // the directory that has the link current
 	FS  FS           // default: that of the operating system
 	Log *slog.Logger // default: discard
+
+	// Check is asked before a commit counts, about its changes and what they lead to. Default: everything is right.
+	Check func(changes, result map[Key]Value) error
 }
 
 // Store is one open settings store. Its methods may be called at the same time.

@@ -64,7 +64,7 @@ func prepare(cfg Config, again bool) (*store.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing settings store: %w", err)
 	}
-	at := store.Config{Dir: filepath.Join(cfg.Root, cfg.Dir), Log: cfg.Log}
+	at := store.Config{Dir: filepath.Join(cfg.Root, cfg.Dir), Log: cfg.Log, Check: model.CheckTogether}
 	s, err := store.Open(at)
 	created := errors.Is(err, fs.ErrNotExist)
 	if created {
