@@ -105,6 +105,23 @@ func TestApplyChangesWhatKeysAffect(t *testing.T) {
 	}
 }
 
+// What the update client reads beyond the original's keys is in its file only where it is set.
+func TestAdditionsForTheUpdateClient(t *testing.T) {
+	for text, want := range map[string]string{
+		``: "", `,"legacy-waves":false,"rate-limit":0`: "", `,"legacy-waves":true`: "legacy_waves = true\n",
+		`,"rate-limit":65536`: "rate_limit_bytes_per_second = 65536\n",
+	} {
+		h := newHost(t, "metal", `{`+strings.TrimSuffix(updates, "}")+text+`}}`)
+		if err := h.Apply(t.Context(), []string{"settings.updates.rate-limit"}); err != nil {
+			t.Fatal(err)
+		}
+		got := h.read(t, "etc/updog.toml")
+		if !strings.HasSuffix(got, "ignore_waves = false\n"+want) {
+			t.Errorf("%s gives\n%s", text, got)
+		}
+	}
+}
+
 func TestNothingAffectedIsNoError(t *testing.T) {
 	h := newHost(t, "metal", `{}`)
 	if err := h.Apply(t.Context(), []string{"settings.kernel.nothing"}); err != nil || len(h.run.ran) > 0 {

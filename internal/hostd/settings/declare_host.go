@@ -28,6 +28,8 @@ var hostSettings = []setting{
 	{key: "updates.seed", of: unsigned32, doc: "Place of this host in the waves of an update: 0 comes first, 2047 last.", generator: run("bork seed")},
 	{key: "updates.version-lock", of: versionLock, doc: "The version to run, `latest` for the newest; an older one is a downgrade.", initial: value("latest")},
 	{key: "updates.ignore-waves", of: boolean, doc: "Take updates at once, whatever their waves say.", initial: value(false)},
+	{key: "updates.legacy-waves", of: boolean, doc: "Take the turn in the waves that the original client would take. Not set, it does not."},
+	{key: "updates.rate-limit", of: rate, doc: "Most bytes per second that a download takes; 0 for no limit, as when it is not set."},
 
 	{key: "host-containers.<container>.source", of: urlText, doc: "Image of the container."},
 	{key: "host-containers.<container>.enabled", of: boolean, doc: "Whether it runs."},

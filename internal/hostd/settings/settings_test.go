@@ -77,6 +77,7 @@ func TestParseRefuses(t *testing.T) {
 		{`{"motd":{"a":"b"}}`, "it must be text"},
 		{`{"updates":"x"}`, `settings.updates: "x" is not valid: it must be an object`},
 		{`{"updates":{"seed":4294967296}}`, "settings.updates.seed: 4294967296 is not valid: it must be a whole number, 0 to 4294967295"},
+		{`{"updates":{"rate-limit":1000}}`, "settings.updates.rate-limit: 1000 is not valid: it must be 0, or a whole number from 65536"},
 		{`{"updates":{"seed":"7"}}`, `settings.updates.seed: "7" is not valid`},
 		{`{"updates":{"seed":1.5}}`, "settings.updates.seed: 1.5 is not valid"},
 		{`{"ntp":{"time-servers":"a"}}`, "a list, and each item a URL"},

@@ -135,6 +135,12 @@ var (
 		return integer(0, 100).parse(v)
 	}}
 
+	// rate is a limit of downloads; below the least one, they would be taken for stalled.
+	rate = Type{"0 or whole number from 65536", "0, or a whole number from 65536", func(v any) (any, bool) {
+		n, ok := integer(0, math.MaxInt64).parse(v)
+		return n, ok && (n == int64(0) || n.(int64) >= 64<<10)
+	}}
+
 	unsigned8  = integer(0, math.MaxUint8)
 	unsigned16 = integer(0, math.MaxUint16)
 	unsigned32 = integer(0, math.MaxUint32)
