@@ -60,6 +60,45 @@ func TestOnlyWhatIsUnsetIsGenerated(t *testing.T) {
 	}
 }
 
+// A node of an IPv6 cluster is known by IPv6; the cluster's DNS tells which kind it is.
+func TestTheNodesAddressIsOfTheFamilyOfTheDNS(t *testing.T) {
+	aws := cloud{"local-ipv4": "10.1.2.3", "mac": "0a:1b", "network/interfaces/macs/0a:1b/ipv6s": "2001:db8::7\n2001:db8::8"}
+	for dns, want := range map[string]string{
+		`null`: `"10.1.2.3"`, `"10.100.0.10"`: `"10.1.2.3"`, `["10.100.0.10","fd00::a"]`: `"10.1.2.3"`, `[]`: `"10.1.2.3"`,
+		`"fd00::a"`: `"2001:db8::7"`, `["fd00::a","10.100.0.10"]`: `"2001:db8::7"`,
+	} {
+		var data map[string]any
+		if err := json.Unmarshal([]byte(`{"settings":{"kubernetes":{"cluster-dns-ip":`+dns+`}}}`), &data); err != nil {
+			t.Fatal(err)
+		}
+		p := Programs{Root: t.TempDir(), Cloud: aws, Settings: data}
+		if got, err := p.Generate(t.Context(), []string{"pluto", "node-ip"}); err != nil || string(got) != want {
+			t.Errorf("DNS %s: %s, %v; want %s", dns, got, err, want)
+		}
+		p.Cloud = cloud{"mac": "0a:1b"}
+		if got, err := p.Generate(t.Context(), []string{"pluto", "node-ip"}); !errors.Is(err, ErrSkip) {
+			t.Errorf("DNS %s, an instance without addresses: %s, %v", dns, got, err)
+		}
+	}
+}
+
+// A name that its setting would refuse is no name: the setting stays unset, and the host boots.
+func TestNamesThatAreNoHostNamesAreLeftOut(t *testing.T) {
+	for name, usable := range map[string]bool{
+		"": false, "me": true, "ip-10-0-0-1.eu-west-1.compute.internal": true, "a_b": false, "-a": false, "a.-b": false, "Me": false,
+		"one.example two.example": false, strings.Repeat("a", 64): false, strings.Repeat("a.", 127) + "a": false, "(none)": false,
+	} {
+		p := Programs{Root: t.TempDir(), Hostname: func() (string, error) { return name, nil }, Cloud: cloud{"local-hostname": name},
+			Settings: map[string]any{"settings": map[string]any{"kubernetes": map[string]any{"hostname-override-source": "private-dns-name"}}}}
+		for _, line := range [][]string{{"netdog", "generate-hostname"}, {"pluto", "hostname-override"}} {
+			got, err := p.Generate(t.Context(), line)
+			if usable && (err != nil || string(got) != `"`+name+`"`) || !usable && !errors.Is(err, ErrSkip) {
+				t.Errorf("%q of %q: %s, %v", line, name, got, err)
+			}
+		}
+	}
+}
+
 func TestAGeneratorThatFailsStopsAll(t *testing.T) {
 	a := &api{answers: map[string]string{"/metadata/setting-generators": `{"settings.a":"x","settings.b":"y"}`, "/?prefix=settings.": `{}`}}
 	for out, wrong := range map[string]error{"1 2": nil, "": nil, "1": errors.New("exit status 1")} {

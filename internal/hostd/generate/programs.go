@@ -15,13 +15,16 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/drydock-os/drydock/internal/hostd/rootdir"
+	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/template"
 )
 
@@ -112,15 +115,15 @@ func (p Programs) own(ctx context.Context, words []string) (any, error) {
 	case "schnauzer-v2 render":
 		return p.template(args[1:])
 	case "netdog generate-hostname":
-		return p.Hostname()
+		return usableName(p.Hostname())
 	case "netdog node-ip":
-		return outboundAddress(ctx)
+		return p.outboundAddress(ctx)
 	case "shibaken generate-admin-userdata":
 		return p.adminKeys(ctx)
 	case "pluto max-pods":
 		return p.maxPods(ctx)
 	case "pluto node-ip":
-		return p.meta(ctx, "local-ipv4")
+		return p.nodeIP(ctx)
 	case "pluto cluster-dns-ip":
 		return p.clusterDNS(ctx)
 	case "pluto pod-infra-container-image":
@@ -228,11 +231,47 @@ func (p Programs) hostnameOverride(ctx context.Context) (any, error) {
 	k, _ := s["kubernetes"].(map[string]any)
 	switch k["hostname-override-source"] {
 	case "instance-id":
-		return p.meta(ctx, "instance-id")
+		return usableName(p.meta(ctx, "instance-id"))
 	case "private-dns-name":
-		return p.meta(ctx, "local-hostname")
+		return usableName(p.meta(ctx, "local-hostname"))
 	}
 	return nil, ErrSkip
+}
+
+// usableName leaves a setting unset whose value would be refused, which would stop the boot: clouds and networks give
+// names that are none, such as two at once.
+func usableName(name string, err error) (any, error) {
+	if err == nil && !settings.IsHostname(name) {
+		err = ErrSkip
+	}
+	return name, err
+}
+
+// nodeIP returns the address of the family that the cluster's DNS has: a node of an IPv6 cluster is known by IPv6.
+func (p Programs) nodeIP(ctx context.Context) (any, error) {
+	if !p.overIPv6() {
+		return p.meta(ctx, "local-ipv4")
+	}
+	mac, err := p.meta(ctx, "mac")
+	if err != nil {
+		return nil, err
+	}
+	list, err := p.meta(ctx, "network/interfaces/macs/"+mac+"/ipv6s")
+	first, _, _ := strings.Cut(list, "\n")
+	return strings.TrimSpace(first), err
+}
+
+// overIPv6 reports whether the first address of the cluster's DNS is one of IPv6.
+func (p Programs) overIPv6() bool {
+	s, _ := p.Settings["settings"].(map[string]any)
+	k, _ := s["kubernetes"].(map[string]any)
+	dns := k["cluster-dns-ip"]
+	if list, is := dns.([]any); is && len(list) > 0 {
+		dns = list[0]
+	}
+	text, _ := dns.(string)
+	a, err := netip.ParseAddr(text)
+	return err == nil && a.Is6()
 }
 
 // adminKeys makes user data for the admin container of the keys that the instance was started with.
@@ -257,9 +296,14 @@ func (p Programs) adminKeys(ctx context.Context) (any, error) {
 	return base64.StdEncoding.EncodeToString(data), nil
 }
 
-// outboundAddress returns the address that the host's packets to other networks have. None is sent.
-func outboundAddress(ctx context.Context) (any, error) {
-	for _, to := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} { // of the networks kept for documentation
+// outboundAddress returns the address that the host's packets to other networks have, of the family of the cluster's
+// DNS if there is one. No packet is sent.
+func (p Programs) outboundAddress(ctx context.Context) (any, error) {
+	networks := []string{"192.0.2.1:9", "[2001:db8::1]:9"} // those kept for documentation
+	if p.overIPv6() {
+		slices.Reverse(networks)
+	}
+	for _, to := range networks {
 		c, err := (&net.Dialer{}).DialContext(ctx, "udp", to)
 		if err != nil {
 			continue

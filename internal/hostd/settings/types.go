@@ -162,6 +162,12 @@ func (t Type) and(ok func(string) bool) Type {
 	})
 }
 
+// IsHostname tells whether a setting that is a host name takes a text.
+func IsHostname(s string) bool {
+	_, ok := hostname.parse(s)
+	return ok
+}
+
 func isIP(s string) bool {
 	a, err := netip.ParseAddr(s)
 	return err == nil && a.Zone() == ""
