@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/drydock-os/drydock/internal/hostd/commandline"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/store"
 )
@@ -89,7 +90,11 @@ func (a *Applier) Apply(ctx context.Context, keys []string) error {
 	}
 	for _, s := range services {
 		for _, command := range s.commands {
-			if err := a.cfg.Run.Run(ctx, strings.Split(command, " "), keys); err != nil {
+			words, err := commandline.Split(command)
+			if err == nil {
+				err = a.cfg.Run.Run(ctx, words, keys)
+			}
+			if err != nil {
 				return fmt.Errorf("restarting %s: %w", s.name, err)
 			}
 		}

@@ -165,6 +165,31 @@ func TestTheFirstCommandThatFailsEndsIt(t *testing.T) {
 	}
 }
 
+func TestWordsOfACommandMayBeQuoted(t *testing.T) {
+	h := newHost(t, "metal", `{}`)
+	words := make(chan []string, 1)
+	h.cfg.Run = runFunc(func(command []string) error { words <- command; return nil })
+	k, err := store.ParseKey("services.motd.restart-commands")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.live.Values[k] = store.Value(`["/usr/bin/logger --tag  motd 'it has \"changed\"'"]`)
+	if err := h.Apply(t.Context(), []string{"settings.motd"}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"/usr/bin/logger", "--tag", "motd", `it has "changed"`}, <-words); diff != "" {
+		t.Error(diff)
+	}
+	h.live.Values[k] = store.Value(`["/usr/bin/logger 'never closed"]`)
+	if err := h.Apply(t.Context(), []string{"settings.motd"}); err == nil || !strings.Contains(err.Error(), "restarting motd: the command line ends inside a quotation") {
+		t.Errorf("got %v", err)
+	}
+}
+
+type runFunc func(command []string) error
+
+func (f runFunc) Run(_ context.Context, command, _ []string) error { return f(command) }
+
 func TestFilesHaveTheirModeAndAreReplacedOnlyWhenTheyChange(t *testing.T) {
 	h := newHost(t, "metal", `{"host-containers":{"mine":{"source":"x/y:1","user-data":"aGk="}}}`)
 	name := filepath.Join(h.root, "etc/host-containers/host-containers.toml")
