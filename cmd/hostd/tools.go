@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/apiclient"
+	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/hostd/signpost"
 	"github.com/drydock-os/drydock/internal/hostd/updog"
 	"github.com/drydock-os/drydock/internal/manpage"
@@ -28,7 +31,8 @@ type tool struct {
 
 var tools = map[string]tool{
 	"apiclient": {"Talk to the API of this host", apiclient.Words(), apiclient.Usage, func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-		return apiclient.Run(ctx, apiclient.Config{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}, args)
+		socket := filepath.Join(rootdir.Default(), hostapi.DefaultSocket)
+		return apiclient.Run(ctx, apiclient.Config{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Socket: socket}, args)
 	}},
 	"signpost": {"Show and change the two system slots", signpost.Words(), signpost.Usage, func(_ context.Context, args []string, stdout, stderr io.Writer) int {
 		return signpost.Run(signpost.Config{Stdout: stdout, Stderr: stderr}, args)

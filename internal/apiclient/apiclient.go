@@ -10,6 +10,7 @@
 package apiclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,10 +28,11 @@ import (
 // requestTimeout bounds one request: the longest that a server may take is a status request that waits.
 const requestTimeout = hostapi.MaxWait + 90*time.Second
 
-// Config holds the surroundings of one call.
+// Config holds the surroundings of one call. Fields are required unless they name a default.
 type Config struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	Socket         string // of the host, when the command line names none; default hostapi.DefaultSocket
 }
 
 // app is one call.
@@ -74,7 +76,7 @@ const Usage = `apiclient: talk to the API of this host
   apiclient report list                          list the reports that this host can make
 
 Everywhere:
-  -s, --socket-path PATH   socket of the API (default ` + hostapi.DefaultSocket + `)
+  -s, --socket-path PATH   socket of the API (default ` + hostapi.DefaultSocket + `, below $DRYDOCK_ROOT)
   -v, --verbose            say more
       --log-level LEVEL    trace, debug, info (default), warn or error
   -h, --help               show this
@@ -108,7 +110,7 @@ func Run(ctx context.Context, cfg Config, args []string) int {
 }
 
 func (a *app) run(ctx context.Context, args []string) error {
-	socket := hostapi.DefaultSocket
+	socket := cmp.Or(a.Socket, hostapi.DefaultSocket)
 	var run command
 	var own []string
 	word := ""

@@ -71,7 +71,7 @@ func say(code int, text string) func() (int, string) {
 // call runs one command line.
 func (h *host) call(stdin string, args ...string) (code int, stdout, stderr string) {
 	var out, errOut bytes.Buffer
-	code = Run(context.Background(), Config{strings.NewReader(stdin), &out, &errOut}, append([]string{"-s", h.socket}, args...))
+	code = Run(context.Background(), Config{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errOut}, append([]string{"-s", h.socket}, args...))
 	return code, out.String(), errOut.String()
 }
 
@@ -163,6 +163,14 @@ func TestChangeSettings(t *testing.T) {
 	if got := h.asked[len(h.asked)-1]; got != "DELETE /tx?"+setTx {
 		t.Errorf("last request %q", got)
 	}
+	h = newHost(t)
+	h.answers["POST /tx/commit_and_apply?"+setTx] = say(400, "these do not go together")
+	if code, _, stderr := h.call("", "set", "a=1"); code != 1 || !strings.Contains(stderr, "Status 400 when POSTing /tx/commit_and_apply") {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+	if got := h.asked[len(h.asked)-1]; got != "DELETE /tx?"+setTx {
+		t.Errorf("last request %q", got)
+	}
 }
 
 // A server that does not know how to wait says that it is busy; ours answers when the command ends.
@@ -207,6 +215,29 @@ func TestUpdateWaits(t *testing.T) {
 				t.Errorf("gave up after %d failures, want %d", n, maxFailures)
 			}
 		})
+	}
+}
+
+// What the hint says must fit the reason, of which there are several with one code.
+func TestWhatToDoWhenAnUpdateIsRefused(t *testing.T) {
+	for _, tc := range []struct {
+		code         int
+		body         string
+		hint, noHint string
+	}{
+		{409, "Update action not allowed according to update state", "'apiclient update check'", "unblock"},
+		{409, "Update action not allowed according to update state", "'apiclient update cancel'", "unblock"},
+		{404, "Previously chosen Update no longer exists", "'apiclient update check'", "cancel"},
+		{409, "version 1.1.0 is blocked on this host since then: it fell back; to try it again: apiclient update unblock 1.1.0", "", "hint"},
+		{500, "broken", "", "hint"},
+	} {
+		h := newHost(t)
+		h.answers["GET /updates/status"] = say(404, "")
+		h.answers["POST /actions/prepare-update"] = say(tc.code, tc.body)
+		code, _, stderr := h.call("", "update", "apply")
+		if code != 1 || !strings.Contains(stderr, tc.body) || !strings.Contains(stderr, tc.hint) || strings.Contains(strings.ReplaceAll(stderr, tc.body, ""), tc.noHint) {
+			t.Errorf("%d %s: exit code %d, stderr %q", tc.code, tc.body, code, stderr)
+		}
 	}
 }
 

@@ -144,13 +144,20 @@ func newTransaction(prefix string) string { return prefix + rand.Text()[:16] }
 // change puts bodies into a transaction of our own, then commits and applies it. On failure nothing stays behind.
 func (a *app) change(ctx context.Context, tx, path string, bodies ...any) error {
 	query := "?tx=" + tx
+	err := a.commit(ctx, query, path, bodies)
+	if err != nil {
+		_, _ = a.request(ctx, http.MethodDelete, "/tx"+query, nil) // best effort: the error is being told
+	}
+	return err
+}
+
+func (a *app) commit(ctx context.Context, query, path string, bodies []any) error {
 	for _, body := range bodies {
 		data, err := json.Marshal(body)
 		if err == nil {
 			_, err = a.request(ctx, http.MethodPatch, path+query, data)
 		}
 		if err != nil {
-			_, _ = a.request(ctx, http.MethodDelete, "/tx"+query, nil) // best effort: the error is being told
 			return err
 		}
 	}

@@ -36,6 +36,7 @@ const (
 	maxFailures   = 5               // answers that say neither busy nor done
 	stillWaiting  = 5 * time.Second // between two words about it
 	noUpdateKnown = "this host knows of no update; run 'apiclient update check'"
+	notNow        = "run 'apiclient update check' first; an update that is applied already makes way with 'apiclient update cancel'"
 
 	noBlockedKnown = "what is blocked is in blocked_updates of 'apiclient raw -u " + hostapi.PathUpdateStatus + "'"
 )
@@ -109,8 +110,11 @@ func (a *app) applyUpdate(ctx context.Context, check, restart bool) error {
 	}
 	a.say("Downloading and writing the update")
 	if _, err := a.act(ctx, prepareAction); err != nil {
-		if hasCode(err, http.StatusConflict) || hasCode(err, http.StatusNotFound) {
+		switch {
+		case hasCode(err, http.StatusNotFound):
 			err = cli.WithHint(err, noUpdateKnown)
+		case hasCode(err, http.StatusConflict) && !strings.Contains(err.Error(), "update unblock"): // that says itself what to do
+			err = cli.WithHint(err, notNow)
 		}
 		return err
 	}
