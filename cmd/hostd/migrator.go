@@ -39,9 +39,15 @@ migrations that were saved when the update was prepared. All of them must succee
 stays as it is. Without a store, and when it is of the version, there is nothing to do. 'hostd
 serve' does the same before it opens the store.`,
 		Example: "  hostd migrator --migrate-to-version-from-os-release",
-		Args:    noArguments,
-		RunE:    func(c *cobra.Command, _ []string) error { return m.run(c, stderr) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return notUsage(c, fmt.Errorf("unexpected argument %q", args[0]))
+			}
+			return m.run(c, stderr)
+		},
 	}
+	// Unlike our other programs it ends with 1 then, as the original does.
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return notUsage(c, err) })
 	f := c.Flags()
 	rootFlag(f, &m.root)
 	f.StringVar(&m.store, "datastore-path", storewolf.Dir+"/current", "`path` of the store, below --root")
@@ -58,10 +64,10 @@ serve' does the same before it opens the store.`,
 func (m migrator) run(c *cobra.Command, stderr io.Writer) error {
 	log, err := newLog(stderr, m.format, m.level)
 	if err == nil && m.running == (m.version != "") {
-		err = cli.Usagef("one of --migrate-to-version and --migrate-to-version-from-os-release is required")
+		err = errors.New("one of --migrate-to-version and --migrate-to-version-from-os-release is required")
 	}
 	if err != nil {
-		return withUsage(c, err)
+		return notUsage(c, err)
 	}
 	if m.running {
 		release, err := releaseOf(m.root)
@@ -72,7 +78,7 @@ func (m migrator) run(c *cobra.Command, stderr io.Writer) error {
 	}
 	to, err := manifest.ParseVersion(trimVersion(m.version))
 	if err != nil {
-		return withUsage(c, fmt.Errorf("version %w", err))
+		return notUsage(c, fmt.Errorf("version %w", err))
 	}
 	dir := filepath.Join(m.root, m.store)
 	if filepath.Base(dir) == "current" {
@@ -99,6 +105,11 @@ func (m migrator) run(c *cobra.Command, stderr io.Writer) error {
 		return cli.WithHint(err, "preparing an update saves it; the store is as it was")
 	}
 	return err
+}
+
+// notUsage says where to look after a mistake on the command line, and takes away what would make the exit code 2.
+func notUsage(c *cobra.Command, err error) error {
+	return cli.WithHint(errors.New(err.Error()), "see '%s --help'", c.CommandPath())
 }
 
 // trimVersion takes the v away that people write.

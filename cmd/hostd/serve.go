@@ -84,6 +84,9 @@ A new system that does not prove itself in time is left for the one before. The 
 func newLog(w io.Writer, format, level string) (*slog.Logger, error) {
 	o := &slog.HandlerOptions{}
 	var l slog.Level
+	if level == "trace" { // a word of the original's programs
+		level = "debug"
+	}
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, cli.Usagef("--log-level %q: want debug, info, warn or error", level)
 	}
