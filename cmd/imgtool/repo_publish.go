@@ -74,6 +74,9 @@ is written, and hosts see the update complete or not at all.
 			for _, t := range r.Targets {
 				fmt.Fprintf(&text, "  %s (%d bytes)\n", t.Name, t.Length)
 			}
+			for _, way := range r.Plain {
+				fmt.Fprintf(&text, "no migrations from %s to %s: hosts keep their settings as they are\n", way.From, way.To)
+			}
 			return o.report(stdout, r, text.String())
 		},
 	}

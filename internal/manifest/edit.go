@@ -119,6 +119,10 @@ func ParseMigrations(data []byte) ([]Migration, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading migrations: %w", err)
 		}
+		if !m.From.LessThan(m.To) {
+			// Hosts that go down run those of the way up, backward.
+			return nil, fmt.Errorf("reading migrations: key %q does not lead upward: write it as (OLDER, NEWER)", key)
+		}
 		m.Names = append([]string{}, names...)
 		list = append(list, m)
 	}

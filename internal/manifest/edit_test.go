@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +75,15 @@ func TestEdits(t *testing.T) {
 	} {
 		if !errors.Is(err, ErrUnknown) {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestMigrationsThatDoNotLeadUpward(t *testing.T) {
+	for _, key := range []string{"(1.1.0, 1.0.0)", "(1.0.0, 1.0.0)"} {
+		_, err := ParseMigrations([]byte("[migrations]\n\"" + key + "\" = []\n"))
+		if err == nil || !strings.Contains(err.Error(), key+"\" does not lead upward") {
+			t.Errorf("%s: got error %v", key, err)
 		}
 	}
 }

@@ -51,8 +51,8 @@ func (m *Manifest) walk(low, high *semver.Version) (names []string, at *semver.V
 
 // Connect makes sure that migrations lead to a published version from the one before it, and on to the one behind it.
 // From where they end, it adds a way without any: hosts refuse an update that nothing leads to, and most need no
-// migration.
-func (m *Manifest) Connect(variant, arch string, version *semver.Version) {
+// migration. It returns the ways that it has added.
+func (m *Manifest) Connect(variant, arch string, version *semver.Version) (added []Migration) {
 	var before, behind *semver.Version
 	for _, u := range m.Updates {
 		switch v := u.Version; {
@@ -68,8 +68,10 @@ func (m *Manifest) Connect(variant, arch string, version *semver.Version) {
 			continue
 		}
 		if _, at := m.walk(way[0], way[1]); at.LessThan(way[1]) {
-			m.Migrations = append(m.Migrations, Migration{From: at, To: way[1], Names: []string{}})
+			added = append(added, Migration{From: at, To: way[1], Names: []string{}})
 		}
 	}
+	m.Migrations = append(m.Migrations, added...)
 	slices.SortStableFunc(m.Migrations, compareMigrations)
+	return added
 }

@@ -57,6 +57,15 @@ type Result struct {
 	MetadataVersion int64    `json:"metadata_version"`
 	Metadata        string   `json:"metadata"` // folder, below that of the repository
 	Targets         []Target `json:"targets"`
+
+	// Plain are the ways that were added without migrations: hosts that take them keep their settings as they are.
+	Plain []Way `json:"ways_without_migrations"`
+}
+
+// Way leads from one version to a later one.
+type Way struct {
+	From string `json:"from"`
+	To   string `json:"to"`
 }
 
 // Target is a published file.
@@ -99,11 +108,14 @@ func Publish(ctx context.Context, cfg Config) (*Result, error) {
 	}
 
 	var limit *semver.Version
+	plain := []Way{}
 	published, err := edit(ctx, w, func(m *manifest.Manifest) ([]tuf.Source, error) {
 		if err := m.Add(update, cfg.MaxVersion); err != nil {
 			return nil, err
 		}
-		m.Connect(cfg.Variant, cfg.Arch, version)
+		for _, g := range m.Connect(cfg.Variant, cfg.Arch, version) {
+			plain = append(plain, Way{g.From.String(), g.To.String()})
+		}
 		limit = m.Find(cfg.Variant, cfg.Arch, version).MaxVersion
 		return sources, nil
 	})
@@ -112,7 +124,7 @@ func Publish(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	result := &Result{
 		Variant: cfg.Variant, Arch: cfg.Arch, Version: version.String(), MaxVersion: limit.String(),
-		MetadataVersion: published.Version, Metadata: w.part(),
+		MetadataVersion: published.Version, Metadata: w.part(), Plain: plain,
 	}
 	for _, t := range published.Targets {
 		result.Targets = append(result.Targets, Target{t.Name, t.Length, fmt.Sprintf("%x", t.SHA256)})
