@@ -41,7 +41,7 @@ func TestTheDefaultsOfTheController(t *testing.T) {
 	want := controller.Config{
 		Namespace: "test", MaxConcurrent: 1, CountUnavailable: true,
 		Timeouts:       plan.Timeouts{Staged: 12 * time.Minute, Rebooted: 30 * time.Minute, Monitoring: 5 * time.Minute, Idle: 2 * time.Minute},
-		LeaderElection: controller.LeaderElection{LeaseDuration: 4 * time.Second, RenewDeadline: 3 * time.Second, RetryPeriod: time.Second},
+		LeaderElection: controller.LeaderElection{LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 400 * time.Millisecond},
 	}
 	if diff := cmp.Diff(want, cfg); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)

@@ -4,9 +4,9 @@
 // Package controller moves the fleet: it watches nodes and their BottlerocketShadows, lets package plan
 // decide, and writes the decided specs.
 //
-// One of several replicas acts, the holder of a Lease; the others keep their caches warm. The holder never
-// decides on less than it has written: its own writes count before the watch returns them, and a new holder
-// first reads what its predecessor left. Every write names the version of the object that it was decided on,
+// One of several replicas acts, the holder of a Lease; the others watch along. The holder never decides on less
+// than was written: its own writes count before the watch returns them, and a new holder first waits until its watch
+// shows what its predecessor left. Every write names the version of the object that it was decided on,
 // so that an overtaken decision is refused by the server and taken anew. The controller writes specs, deletes
 // shadows whose node is gone or no longer opted in, and writes nothing else but events and its Lease.
 package controller
@@ -22,15 +22,16 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	runtimecontroller "sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -57,12 +58,13 @@ const (
 
 // LeaderElection holds the three times of the Lease; see Config.
 type LeaderElection struct {
-	// LeaseDuration is how long the others wait for a silent holder; default 4s.
+	// LeaseDuration is how long the others wait for a silent holder, in whole seconds; default 3s.
 	LeaseDuration time.Duration
-	// RenewDeadline is how long the holder tries to renew before it stops itself; default 3s. The rest of
-	// LeaseDuration is what a single write may take, so that none is under way when the next holder begins.
+	// RenewDeadline is how long the holder tries to renew before it stops itself; default 2s.
 	RenewDeadline time.Duration
-	// RetryPeriod is the pause between tries of both; default 1s.
+	// RetryPeriod is the pause between tries of both; default 400ms. Those who wait make it up to 2.2 times as long, at
+	// random, and may see the last renewal as well as its end that much later: the next one leads at most 4.4 times
+	// this after LeaseDuration.
 	RetryPeriod time.Duration
 }
 
@@ -117,7 +119,7 @@ func New(cfg Config) (*Controller, error) {
 	for _, d := range []struct {
 		field    *time.Duration
 		fallback time.Duration
-	}{{&le.LeaseDuration, 4 * time.Second}, {&le.RenewDeadline, 3 * time.Second}, {&le.RetryPeriod, time.Second}} {
+	}{{&le.LeaseDuration, 3 * time.Second}, {&le.RenewDeadline, 2 * time.Second}, {&le.RetryPeriod, 400 * time.Millisecond}} {
 		if *d.field == 0 {
 			*d.field = d.fallback
 		}
@@ -131,6 +133,8 @@ func New(cfg Config) (*Controller, error) {
 		return nil, fmt.Errorf("controller: the limit of concurrent updates is %v, but may not be over 100%%", cfg.MaxConcurrent)
 	case min(cfg.Timeouts.Staged, cfg.Timeouts.Rebooted, cfg.Timeouts.Monitoring, cfg.Timeouts.Idle) < 0:
 		return nil, fmt.Errorf("controller: the timeouts of the states are %v, but none may be negative", cfg.Timeouts)
+	case le.LeaseDuration%time.Second != 0: // a Lease holds whole seconds, and the others would wait for less
+		return nil, fmt.Errorf("controller: lease duration %v is not a number of whole seconds", le.LeaseDuration)
 	case le.RetryPeriod <= 0 || le.RenewDeadline <= le.RetryPeriod*6/5 || le.LeaseDuration <= le.RenewDeadline:
 		// 6/5: the elector stretches each pause by up to a fifth, and refuses a deadline that one fills.
 		return nil, fmt.Errorf("controller: lease duration %v, renew deadline %v and retry period %v must each be longer than the next, the deadline by a fifth",
@@ -151,13 +155,14 @@ func New(cfg Config) (*Controller, error) {
 func (c *Controller) Run(ctx context.Context) error {
 	le := c.cfg.LeaderElection
 	shutdown := shutdownTimeout
-	lock, err := c.newLock()
+	lease, err := c.newLease()
 	if err != nil {
 		return err
 	}
 	mgr, err := ctrl.NewManager(c.cfg.REST, ctrl.Options{
 		Scheme:                        newScheme(),
 		Logger:                        logr.FromSlogHandler(libraryLog{c.cfg.Log.With(logging.ComponentKey, "kubernetes").Handler(), ctx.Done()}),
+		MapperProvider:                knownKinds,
 		Cache:                         cacheOptions(c.cfg.Namespace),
 		Metrics:                       metricsserver.Options{BindAddress: "0"}, // served by serveMetrics
 		HealthProbeBindAddress:        orNowhere(c.cfg.ProbeAddress),
@@ -168,14 +173,14 @@ func (c *Controller) Run(ctx context.Context) error {
 		RetryPeriod:                   &le.RetryPeriod,
 		GracefulShutdownTimeout:       &shutdown,
 
-		LeaderElectionResourceLockInterface: lock,
+		LeaderElectionResourceLockInterface: lease,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
-	r := newReconciler(c.cfg, mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(Name))
+	r := newReconciler(c.cfg, mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(Name), lease.heldUntil)
 	for _, step := range []func(context.Context, ctrl.Manager, *reconciler) error{
-		c.warmCaches, c.watch, c.serveMetrics, c.serveProbes,
+		c.follow, c.plan, c.serveMetrics, c.serveProbes,
 	} {
 		if err := step(ctx, mgr, r); err != nil {
 			return err
@@ -188,12 +193,21 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
-// warmCaches makes every replica watch, so that a new holder of the Lease need not begin with it.
-func (c *Controller) warmCaches(ctx context.Context, mgr ctrl.Manager, _ *reconciler) error {
-	for _, obj := range []client.Object{&v2.BottlerocketShadow{}, &corev1.Node{}} {
-		if _, err := mgr.GetCache().GetInformer(ctx, obj, cache.BlockUntilSynced(false)); err != nil {
-			return fmt.Errorf("watching %T: %w", obj, err)
+// follow makes every replica watch, so that a new holder of the Lease need not begin with it.
+func (c *Controller) follow(ctx context.Context, mgr ctrl.Manager, r *reconciler) error {
+	for _, watch := range []struct {
+		object  client.Object
+		handler toolscache.ResourceEventHandler
+	}{{&v2.BottlerocketShadow{}, r.mirror.shadowHandler()}, {&corev1.Node{}, r.mirror.nodeHandler()}} {
+		informer, err := mgr.GetCache().GetInformer(ctx, watch.object, cache.BlockUntilSynced(false))
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", watch.object, err)
 		}
+		registration, err := informer.AddEventHandler(watch.handler)
+		if err != nil {
+			return fmt.Errorf("watching %T: %w", watch.object, err)
+		}
+		r.synced = append(r.synced, registration.HasSyncedChecker().Done())
 	}
 	return nil
 }
@@ -202,7 +216,8 @@ func (c *Controller) warmCaches(ctx context.Context, mgr ctrl.Manager, _ *reconc
 // back by one node is taken by another. Changes that arrive meanwhile melt into one further look.
 var fleet = reconcile.Request{NamespacedName: client.ObjectKey{Name: "fleet"}}
 
-func (c *Controller) watch(_ context.Context, mgr ctrl.Manager, r *reconciler) error {
+// plan makes the holder of the Lease look at the fleet, at first and after each change.
+func (c *Controller) plan(_ context.Context, mgr ctrl.Manager, r *reconciler) error {
 	unique := true
 	ctl, err := runtimecontroller.New("fleet", mgr, runtimecontroller.Options{
 		Reconciler:         r,
@@ -212,18 +227,13 @@ func (c *Controller) watch(_ context.Context, mgr ctrl.Manager, r *reconciler) e
 	if err != nil {
 		return fmt.Errorf("setting up the work queue: %w", err)
 	}
-	shadows := source.Kind(mgr.GetCache(), &v2.BottlerocketShadow{},
-		handler.TypedEnqueueRequestsFromMapFunc(func(context.Context, *v2.BottlerocketShadow) []reconcile.Request {
-			return []reconcile.Request{fleet}
-		}), shadowChanged)
-	nodes := source.Kind(mgr.GetCache(), &corev1.Node{},
-		handler.TypedEnqueueRequestsFromMapFunc(func(context.Context, *corev1.Node) []reconcile.Request {
-			return []reconcile.Request{fleet}
-		}), nodeChanged)
-	for _, src := range []source.Source{shadows, nodes} {
-		if err := ctl.Watch(src); err != nil {
-			return fmt.Errorf("watching the fleet: %w", err)
-		}
+	err = ctl.Watch(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		r.mirror.onWake(func() { queue.Add(fleet) })
+		queue.Add(fleet)
+		return nil
+	}))
+	if err != nil {
+		return fmt.Errorf("watching the fleet: %w", err)
 	}
 	return nil
 }
@@ -241,7 +251,7 @@ func (c *Controller) serveMetrics(ctx context.Context, mgr ctrl.Manager, r *reco
 		Name:     "metrics",
 		Listener: listener,
 		Server: &http.Server{
-			Handler:           metricsHandler(ctx, r, mgr.Elected()),
+			Handler:           metricsHandler(r, mgr.Elected()),
 			ReadHeaderTimeout: 5 * time.Second,
 			ReadTimeout:       5 * time.Second,
 			WriteTimeout:      30 * time.Second,
@@ -293,6 +303,14 @@ func newScheme() *runtime.Scheme {
 	_ = clientgoscheme.AddToScheme(s)
 	_ = v2.AddToScheme(s)
 	return s
+}
+
+// knownKinds are the kinds that are read and written here: no need to ask the server for all that it has.
+func knownKinds(*rest.Config, *http.Client) (meta.RESTMapper, error) {
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Node"), meta.RESTScopeRoot)
+	mapper.Add(v2.GroupVersion.WithKind("BottlerocketShadow"), meta.RESTScopeNamespace)
+	return mapper, nil
 }
 
 // orNowhere turns an empty address into what controller-runtime understands as none.

@@ -24,8 +24,9 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 		"namespace":      func(c *Config) { c.Namespace = "" },
 		"limit":          func(c *Config) { c.MaxConcurrent = -101 },
 		"timeouts":       func(c *Config) { c.Timeouts.Idle = -time.Second },
-		"lease duration": func(c *Config) { c.LeaderElection.LeaseDuration = 3 * time.Second },
-		"retry period":   func(c *Config) { c.LeaderElection.RetryPeriod = 2900 * time.Millisecond },
+		"lease duration": func(c *Config) { c.LeaderElection.LeaseDuration = 2 * time.Second },
+		"whole seconds":  func(c *Config) { c.LeaderElection.LeaseDuration = 3500 * time.Millisecond },
+		"retry period":   func(c *Config) { c.LeaderElection.RetryPeriod = 1900 * time.Millisecond },
 	} {
 		c := good
 		spoil(&c)
@@ -37,8 +38,9 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 
 func scrape(t *testing.T, f *fixture, leading <-chan struct{}) string {
 	t.Helper()
+	f.watch()
 	w := httptest.NewRecorder()
-	metricsHandler(t.Context(), f.reconciler, leading).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	metricsHandler(f.reconciler, leading).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}

@@ -4,7 +4,9 @@
 package controller
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -47,17 +50,18 @@ func shadow(nodeName string) *v2.BottlerocketShadow {
 	}
 }
 
-// fixture is a reconciler on a pretended server, with a cache that can be made to lag.
+// fixture is a reconciler on a pretended server, with watches that can be made to lag.
 type fixture struct {
 	*reconciler
 	t      *testing.T
 	server client.WithWatch
 	events *events.FakeRecorder
 	clock  time.Time
-	// cached is what the cache shows of the shadows while it lags; nil while it does not.
-	cached *v2.BottlerocketShadowList
-	// onPatch runs instead of a patch when set; write carries it out.
+	// lags is whether the watches show nothing new.
+	lags bool
+	// onPatch runs instead of a patch of a spec when set; write carries it out.
 	onPatch func(name string, write func() error) error
+	marks   int // how often a shadow was marked
 }
 
 func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixture {
@@ -65,16 +69,13 @@ func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixtu
 	server := fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(objects...).
 		WithStatusSubresource(&v2.BottlerocketShadow{}).Build()
 	f := &fixture{t: t, server: server, events: events.NewFakeRecorder(100), clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	cache := interceptor.NewClient(server, interceptor.Funcs{
-		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			if shadows, ok := list.(*v2.BottlerocketShadowList); ok && f.cached != nil {
-				f.cached.DeepCopyInto(shadows)
-				return nil
-			}
-			return c.List(ctx, list, opts...)
-		},
+	writer := interceptor.NewClient(server, interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
 			write := func() error { return c.Patch(ctx, obj, patch, opts...) }
+			if body, err := patch.Data(obj); err == nil && bytes.Contains(body, []byte(v2.MarkAnnotation)) {
+				f.marks++
+				return write()
+			}
 			if f.onPatch != nil {
 				return f.onPatch(obj.GetName(), write)
 			}
@@ -83,29 +84,70 @@ func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixtu
 	})
 	f.reconciler = newReconciler(Config{
 		Namespace: testNamespace, MaxConcurrent: limit, Version: "1.2.3", Log: slog.New(slog.DiscardHandler),
-		LeaderElection: LeaderElection{LeaseDuration: 2 * time.Second, RenewDeadline: time.Second},
-		Now:            func() time.Time { return f.clock },
-	}, cache, server, f.events)
+		Now: func() time.Time { return f.clock },
+	}, writer, server, f.events, func() time.Time { return f.clock.Add(time.Second) })
 	return f
 }
 
-// lag freezes what the cache shows of the shadows.
-func (f *fixture) lag() {
+// watch lets the watches show what there is, unless they lag. Deletions are shown as missed ones.
+func (f *fixture) watch() {
 	f.t.Helper()
-	f.cached = &v2.BottlerocketShadowList{}
-	if err := f.server.List(f.t.Context(), f.cached); err != nil {
+	if f.lags {
+		return
+	}
+	var nodes corev1.NodeList
+	var shadows v2.BottlerocketShadowList
+	if err := errors.Join(f.server.List(f.t.Context(), &nodes), f.server.List(f.t.Context(), &shadows)); err != nil {
 		f.t.Fatal(err)
+	}
+	onNode, onShadow := f.mirror.nodeHandler(), f.mirror.shadowHandler()
+	there := map[string]bool{}
+	for i := range nodes.Items {
+		there[nodes.Items[i].Name] = true
+		onNode.OnUpdate(nil, &nodes.Items[i])
+	}
+	for i := range shadows.Items {
+		there[shadows.Items[i].Name] = true
+		onShadow.OnUpdate(nil, &shadows.Items[i])
+	}
+	for name := range f.mirror.nodes {
+		if !there[name] {
+			onNode.OnDelete(toolscache.DeletedFinalStateUnknown{Key: name, Obj: node(name)})
+		}
+	}
+	for name, e := range f.mirror.shadows {
+		if !there[name] {
+			last := e.object.DeepCopy()
+			last.ResourceVersion = e.shown
+			onShadow.OnDelete(toolscache.DeletedFinalStateUnknown{Key: name, Obj: last})
+		}
 	}
 }
 
-// reconcile looks at the fleet and returns when it wants to look again.
+// lag lets the watches show what there is now, and nothing more.
+func (f *fixture) lag() {
+	f.watch()
+	f.lags = true
+}
+
+// reconcile looks at the fleet, and once more when the mark of a new leader is to be shown first. It returns when it
+// wants to look again.
 func (f *fixture) reconcile() time.Duration {
 	f.t.Helper()
-	res, err := f.Reconcile(f.t.Context(), fleet)
-	if err != nil {
-		f.t.Fatalf("reconciling: %v", err)
+	for range 2 {
+		f.watch()
+		res, err := f.Reconcile(f.t.Context(), fleet)
+		if err != nil {
+			f.t.Fatalf("reconciling: %v", err)
+		}
+		if !f.uncertain {
+			return res.RequeueAfter
+		}
+		if res.RequeueAfter <= 0 {
+			f.t.Fatal("waits for its mark, for ever")
+		}
 	}
-	return res.RequeueAfter
+	return 0
 }
 
 // started returns the names of the nodes whose spec on the server asks for something.

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -38,34 +37,37 @@ const (
 
 // reconciler looks at the fleet, one look at a time.
 type reconciler struct {
-	cfg          Config
-	client       client.Client // reads from the caches
-	live         client.Reader // reads from the server
-	recorder     events.EventRecorder
-	writeTimeout time.Duration
-	counters     *counters
-	gate         gate
+	cfg      Config
+	client   client.Client // writes
+	live     client.Reader // reads from the server
+	recorder events.EventRecorder
+	// heldUntil is when writes must be over; see lease.
+	heldUntil func() time.Time
+	counters  *counters
+	gate      gate
 	// told is the refusal that each node was last told of.
 	told map[string]plan.WaitReason
 	// decision is the last one, for the metrics.
 	decision atomic.Pointer[plan.Decision]
 
-	overlay overlay
-	// uncertain is whether something may have been written that neither cache nor overlay knows: by the
-	// previous holder of the Lease, or by an own write whose answer was lost.
+	mirror *mirror
+	synced []<-chan struct{} // closed once the mirror has what there was at the start
+	// uncertain is whether something may have been written that the mirror does not know: by the previous holder of
+	// the Lease, or by an own write whose answer was lost.
 	uncertain bool
+	mark      mark
 	// busySince is when the present look began, in Unix nanoseconds; 0 between looks.
 	busySince atomic.Int64
 }
 
-func newReconciler(cfg Config, cached client.Client, live client.Reader, recorder events.EventRecorder) *reconciler {
+func newReconciler(cfg Config, writer client.Client, live client.Reader, recorder events.EventRecorder, heldUntil func() time.Time) *reconciler {
 	return &reconciler{
-		cfg: cfg, client: cached, live: live, recorder: recorder,
-		writeTimeout: cfg.LeaderElection.LeaseDuration - cfg.LeaderElection.RenewDeadline,
-		counters:     newCounters(),
-		gate:         gate{schedule: cfg.Schedule},
-		told:         map[string]plan.WaitReason{},
-		uncertain:    true,
+		cfg: cfg, client: writer, live: live, recorder: recorder, heldUntil: heldUntil,
+		counters:  newCounters(),
+		gate:      gate{schedule: cfg.Schedule},
+		told:      map[string]plan.WaitReason{},
+		mirror:    newMirror(),
+		uncertain: true,
 	}
 }
 
@@ -73,8 +75,15 @@ func newReconciler(cfg Config, cached client.Client, live client.Reader, recorde
 func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	r.busySince.Store(r.cfg.Now().UnixNano())
 	defer r.busySince.Store(0)
-	if err := r.catchUp(ctx); err != nil {
-		return reconcile.Result{}, err
+	for _, synced := range r.synced {
+		select {
+		case <-synced:
+		case <-ctx.Done():
+			return reconcile.Result{}, nil
+		}
+	}
+	if wait, err := r.catchUp(ctx); wait > 0 || err != nil {
+		return reconcile.Result{RequeueAfter: wait}, err
 	}
 	began := r.cfg.Now()
 	shadows, snapshot, err := r.look(ctx)
@@ -109,69 +118,21 @@ func (r *reconciler) hanging() error {
 	return nil
 }
 
-// catchUp reads all shadows from the server when the caches may lag behind what was written.
-func (r *reconciler) catchUp(ctx context.Context) error {
-	if !r.uncertain {
-		return nil
-	}
-	var list v2.BottlerocketShadowList
-	for {
-		opts := []client.ListOption{client.InNamespace(r.cfg.Namespace), client.Limit(listPage), client.Continue(list.Continue)}
-		list = v2.BottlerocketShadowList{}
-		if err := r.live.List(ctx, &list, opts...); err != nil {
-			return fmt.Errorf("reading all shadows: %w", err)
-		}
-		for i := range list.Items {
-			list.Items[i].ManagedFields = nil
-			r.overlay.put(&list.Items[i])
-		}
-		if list.Continue == "" {
-			break
-		}
-	}
-	r.uncertain = false
-	return nil
-}
-
 // look returns the newest known shadows by the name of their node, and the fleet as the plan sees it.
 func (r *reconciler) look(ctx context.Context) (map[string]*v2.BottlerocketShadow, plan.Snapshot, error) {
-	var nodes corev1.NodeList
-	var cached v2.BottlerocketShadowList
-	// What the cache owns is only read here, so it need not be copied.
-	if err := r.client.List(ctx, &nodes, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, plan.Snapshot{}, fmt.Errorf("listing nodes: %w", err)
-	}
-	if err := r.client.List(ctx, &cached, client.InNamespace(r.cfg.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, plan.Snapshot{}, fmt.Errorf("listing shadows: %w", err)
-	}
-	known, unseen := r.overlay.merge(cached.Items)
-	for _, brs := range unseen {
+	for _, brs := range r.mirror.unseen() {
 		var current v2.BottlerocketShadow
 		switch err := r.live.Get(ctx, client.ObjectKeyFromObject(brs), &current); {
 		case apierrors.IsNotFound(err):
-			r.overlay.drop(brs.Name)
+			r.mirror.drop(brs.Name)
 		case err != nil:
 			return nil, plan.Snapshot{}, fmt.Errorf("reading shadow %s: %w", brs.Name, err)
 		default:
-			r.overlay.put(&current)
-			known = append(known, &current)
+			r.mirror.put(&current)
 		}
 	}
-
 	s := r.cfg.Snapshot(r.cfg.Now())
-	s.Nodes = make([]plan.Node, len(nodes.Items))
-	s.Shadows = make([]plan.Shadow, 0, len(known))
-	for i := range nodes.Items {
-		s.Nodes[i] = fleetview.Node(&nodes.Items[i])
-	}
-	shadows := make(map[string]*v2.BottlerocketShadow, len(known))
-	for _, brs := range known {
-		if name := fleetview.NodeName(brs); name != "" {
-			shadows[name] = brs
-			s.Shadows = append(s.Shadows, fleetview.Shadow(brs))
-		}
-	}
-	return shadows, s, nil
+	return r.mirror.fill(&s), s, nil
 }
 
 // move writes the decided specs. One that fails does not hold up the others.
@@ -203,7 +164,10 @@ func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m pl
 		return nil // stopping: whoever leads next decides anew
 	}
 	// A write that has begun is finished, so that its outcome is known before the Lease is given back.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.writeTimeout)
+	ctx, cancel, err := r.writing(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
 	defer cancel()
 	written := &v2.BottlerocketShadow{}
 	written.Name, written.Namespace = brs.Name, brs.Namespace
@@ -215,7 +179,8 @@ func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m pl
 	case err != nil:
 		return fmt.Errorf("moving node %s to %s: %w", m.Node, m.To, err)
 	}
-	r.overlay.put(written)
+	written.ManagedFields = nil
+	r.mirror.put(written)
 	r.counters.count(brs, m, r.cfg.Now())
 	r.cfg.Log.Info("node moved", "node", m.Node, "from", m.From, "to", m.To, "version", m.Spec.Version, "reason", m.Reason)
 	if m.From != m.To {
@@ -224,10 +189,23 @@ func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m pl
 	return nil
 }
 
+// errNotHeld means that the Lease was renewed so long ago that another replica may lead before a write is over.
+var errNotHeld = errors.New("the Lease was not renewed in time")
+
+// writing bounds a write to the time for which this replica surely leads.
+func (r *reconciler) writing(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	left := r.heldUntil().Sub(r.cfg.Now())
+	if left <= 0 {
+		return nil, nil, errNotHeld
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	return ctx, cancel, nil
+}
+
 // refused is whether err is an answer that says that nothing was written. Anything else, such as a lost
 // connection or a timeout, leaves that open.
 func refused(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) ||
+	return errors.Is(err, errNotHeld) || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) ||
 		apierrors.IsBadRequest(err) || apierrors.IsTooManyRequests(err)
 }
 

@@ -60,6 +60,7 @@ func TestALookMovesWhatMayMove(t *testing.T) {
 // TestD41OwnWritesCountAtOnce is the fault where a slow watch let more nodes start than allowed.
 func TestD41OwnWritesCountAtOnce(t *testing.T) {
 	f := newFixture(t, 1, node("a"), node("b"), shadow("a"), shadow("b"))
+	f.uncertain = false
 	f.lag()
 	for range 3 {
 		f.reconcile()
@@ -69,25 +70,79 @@ func TestD41OwnWritesCountAtOnce(t *testing.T) {
 	}
 }
 
+// elsewhere starts a node as another replica does.
+func (f *fixture) elsewhere(nodeName string) {
+	f.t.Helper()
+	var brs v2.BottlerocketShadow
+	f.get(nodeName, &brs)
+	brs.Spec.State = v2.StagedAndPerformedUpdate
+	if err := f.server.Update(f.t.Context(), &brs); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// TestANewLeaderCountsWhatItsPredecessorWrote: it does nothing before its watch shows what was written before.
 func TestANewLeaderCountsWhatItsPredecessorWrote(t *testing.T) {
 	f := newFixture(t, 1, node("a"), node("b"), shadow("a"), shadow("b"))
 	f.lag()
-	var brs v2.BottlerocketShadow
-	if err := f.server.Get(t.Context(), client.ObjectKey{Namespace: testNamespace, Name: "brs-b"}, &brs); err != nil {
-		t.Fatal(err)
+	f.elsewhere("b")
+	woken := 0
+	f.mirror.onWake(func() { woken++ })
+	for range 3 {
+		f.reconcile()
 	}
-	brs.Spec.State = v2.StagedAndPerformedUpdate
-	if err := f.server.Update(t.Context(), &brs); err != nil {
-		t.Fatal(err)
+	if diff := cmp.Diff([]string{"b"}, f.started()); diff != "" || f.marks != 1 {
+		t.Fatalf("%d marks; before the watch shows the mark, started (-want +got):\n%s", f.marks, diff)
+	}
+	f.lags, woken = false, 0
+	f.watch()
+	if woken == 0 {
+		t.Error("nothing wakes the controller when the watch shows the mark")
 	}
 	f.reconcile()
-	if diff := cmp.Diff([]string{"b"}, f.started()); diff != "" {
-		t.Errorf("started (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{"b"}, f.started()); diff != "" || f.uncertain || f.marks != 1 {
+		t.Errorf("%d marks, uncertain %v; started (-want +got):\n%s", f.marks, f.uncertain, diff)
+	}
+}
+
+// TestANewLeaderReadsWhatItsWatchDoesNotShow: a watch that stands still holds it up for a moment only.
+func TestANewLeaderReadsWhatItsWatchDoesNotShow(t *testing.T) {
+	f := newFixture(t, 1, node("a"), node("b"), shadow("a"), shadow("b"))
+	f.lag()
+	f.elsewhere("b")
+	f.reconcile()
+	f.clock = f.clock.Add(markPatience)
+	f.reconcile()
+	if diff := cmp.Diff([]string{"b"}, f.started()); diff != "" || f.uncertain {
+		t.Errorf("uncertain %v; started (-want +got):\n%s", f.uncertain, diff)
+	}
+}
+
+// TestANewLeaderWithoutAnythingToMarkReadsWhatThereIs, whether its watch shows nothing or only what is gone.
+func TestANewLeaderWithoutAnythingToMarkReadsWhatThereIs(t *testing.T) {
+	gone := shadow("0")
+	for name, f := range map[string]*fixture{
+		"nothing": newFixture(t, 1, node("a"), node("b")),
+		"gone":    newFixture(t, 1, node("a"), node("b"), gone),
+	} {
+		f.lag()
+		_ = f.server.Delete(t.Context(), gone)
+		for _, brs := range []*v2.BottlerocketShadow{shadow("a"), shadow("b")} {
+			if err := f.server.Create(t.Context(), brs); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.elsewhere("b")
+		f.reconcile()
+		if diff := cmp.Diff([]string{"b"}, f.started()); diff != "" || f.uncertain || f.marks != len(f.mirror.shadows)-2 {
+			t.Errorf("%s: %d marks, uncertain %v; started (-want +got):\n%s", name, f.marks, f.uncertain, diff)
+		}
 	}
 }
 
 func TestAWriteWithoutAnAnswerMayHaveHappened(t *testing.T) {
 	f := newFixture(t, 1, node("a"), node("b"), shadow("a"), shadow("b"))
+	f.uncertain = false
 	f.lag()
 	f.onPatch = func(_ string, write func() error) error {
 		return errors.Join(context.DeadlineExceeded, write())
@@ -96,6 +151,32 @@ func TestAWriteWithoutAnAnswerMayHaveHappened(t *testing.T) {
 		t.Fatal("the lost answer is no error")
 	}
 	f.onPatch = nil
+	f.reconcile()
+	if diff := cmp.Diff([]string{"a"}, f.started()); diff != "" || !f.uncertain {
+		t.Fatalf("certain although the watch lags, or started (-want +got):\n%s", diff)
+	}
+	f.lags = false
+	f.reconcile()
+	if diff := cmp.Diff([]string{"a"}, f.started()); diff != "" || f.uncertain {
+		t.Errorf("uncertain %v; started (-want +got):\n%s", f.uncertain, diff)
+	}
+}
+
+// TestNothingIsWrittenUnderALeaseThatMayBeOver: whoever waits may lead then.
+func TestNothingIsWrittenUnderALeaseThatMayBeOver(t *testing.T) {
+	f := newFixture(t, 1, node("a"), shadow("a"), shadow("gone"))
+	f.uncertain = false
+	held := f.clock
+	f.heldUntil = func() time.Time { return held }
+	f.watch()
+	if _, err := f.Reconcile(t.Context(), fleet); !errors.Is(err, errNotHeld) {
+		t.Errorf("error %v, want %v", err, errNotHeld)
+	}
+	if len(f.started()) > 0 || f.uncertain {
+		t.Errorf("started %v, uncertain %v", f.started(), f.uncertain)
+	}
+	f.get("gone", &v2.BottlerocketShadow{})
+	held = held.Add(time.Second)
 	f.reconcile()
 	if diff := cmp.Diff([]string{"a"}, f.started()); diff != "" {
 		t.Errorf("started (-want +got):\n%s", diff)
@@ -123,6 +204,8 @@ func TestOneNodeThatCannotBeWrittenHoldsUpNoOther(t *testing.T) {
 		}
 		return write()
 	}
+	f.uncertain = false
+	f.watch()
 	if _, err := f.Reconcile(t.Context(), fleet); err == nil || !strings.Contains(err.Error(), "moving node b") {
 		t.Errorf("error %v, want one that names node b", err)
 	}
@@ -183,12 +266,13 @@ func TestANodeThatTheCacheDoesNotKnowYetKeepsItsShadow(t *testing.T) {
 
 func TestARememberedShadowThatWasDeletedHoldsNoSlot(t *testing.T) {
 	f := newFixture(t, 1, node("a"), node("b"), shadow("a"), shadow("b"))
+	f.uncertain = false
 	f.lag()
 	f.reconcile() // starts a; remembered, because the cache lags
 	if err := f.server.Delete(t.Context(), shadow("a")); err != nil {
 		t.Fatal(err)
 	}
-	f.cached = nil
+	f.lags = false
 	f.reconcile()
 	if diff := cmp.Diff([]string{"b"}, f.started()); diff != "" {
 		t.Errorf("started (-want +got):\n%s", diff)

@@ -32,7 +32,10 @@ func (r *reconciler) remove(ctx context.Context, shadows map[string]*v2.Bottlero
 }
 
 func (r *reconciler) removeOne(ctx context.Context, brs *v2.BottlerocketShadow, nodeName string) error {
-	ctx, cancel := context.WithTimeout(ctx, r.writeTimeout)
+	ctx, cancel, err := r.writing(ctx)
+	if err != nil {
+		return err
+	}
 	defer cancel()
 	node := &metav1.PartialObjectMetadata{}
 	node.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
@@ -48,7 +51,7 @@ func (r *reconciler) removeOne(ctx context.Context, brs *v2.BottlerocketShadow, 
 	default:
 		reason = plan.NodeOptedOut
 	}
-	err := r.client.Delete(ctx, brs, client.Preconditions{UID: &brs.UID})
+	err = r.client.Delete(ctx, brs, client.Preconditions{UID: &brs.UID})
 	switch {
 	case apierrors.IsNotFound(err) || apierrors.IsConflict(err): // somebody else was faster
 		return nil

@@ -4,18 +4,13 @@
 package controller
 
 import (
-	"reflect"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
-	"github.com/drydock-os/drydock/internal/fleetview"
 )
 
 // cacheOptions limits the caches to shadows of one namespace and opted-in nodes, each cut down to what is
@@ -64,18 +59,4 @@ func pick(m map[string]string, key string) map[string]string {
 		return nil
 	}
 	return map[string]string{key: v}
-}
-
-// nodeChanged passes only updates that the plan can see: kubelets write heartbeats all the time.
-var nodeChanged = predicate.TypedFuncs[*corev1.Node]{
-	UpdateFunc: func(e event.TypedUpdateEvent[*corev1.Node]) bool {
-		return fleetview.Node(e.ObjectOld) != fleetview.Node(e.ObjectNew)
-	},
-}
-
-// shadowChanged passes only updates that the plan can see: agents report progress for people, too.
-var shadowChanged = predicate.TypedFuncs[*v2.BottlerocketShadow]{
-	UpdateFunc: func(e event.TypedUpdateEvent[*v2.BottlerocketShadow]) bool {
-		return !reflect.DeepEqual(fleetview.Shadow(e.ObjectOld), fleetview.Shadow(e.ObjectNew))
-	},
 }

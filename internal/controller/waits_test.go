@@ -79,7 +79,7 @@ func TestD42AnUpdateThatTakesTooLongIsCalledOff(t *testing.T) {
 	f.reconcile()
 	f.finish("a")
 	f.get("a", &brs)
-	if len(brs.Annotations) != 0 || brs.Spec.Version != nil || brs.Spec.State != v2.Idle {
+	if brs.Annotations[v2.TimedOutAnnotation] != "" || brs.Spec.Version != nil || brs.Spec.State != v2.Idle {
 		t.Errorf("after a success: %+v %+v, want no trace of the failure", brs.Annotations, brs.Spec)
 	}
 }
@@ -175,7 +175,7 @@ func TestD36WhatTheHostSaysOfItsUpdatesIsTold(t *testing.T) {
 func values(t *testing.T, f *fixture, leading <-chan struct{}, names ...string) string {
 	t.Helper()
 	text := scrape(t, f, leading)
-	problems, err := testutil.GatherAndLint(newRegistry(t.Context(), f.reconciler, leading), names...)
+	problems, err := testutil.GatherAndLint(newRegistry(f.reconciler, leading), names...)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("metrics %v: %v, %v", names, problems, err)
 	}

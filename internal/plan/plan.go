@@ -199,9 +199,14 @@ func Next(s Snapshot, now time.Time) Decision {
 		shadows[s.Shadows[i].Node] = &s.Shadows[i]
 	}
 
-	d := Decision{Limit: s.MaxConcurrent.of(s.Nodes), Window: s.Window}
+	d := Decision{Limit: s.MaxConcurrent.of(s.Nodes), Window: s.Window, Waiting: make([]Wait, 0, len(nodes))}
 	var candidates []candidate
-	for name, shadow := range shadows {
+	for i := range s.Shadows { // in their order: what is sorted already is sorted fast in the end
+		shadow := &s.Shadows[i]
+		name := shadow.Node
+		if shadows[name] != shadow {
+			continue
+		}
 		node := nodes[name]
 		holds, active := s.holds(node, shadow, now)
 		d.Slots += count(holds)

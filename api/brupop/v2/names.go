@@ -28,6 +28,9 @@ const (
 	// TimedOutAnnotation on a BottlerocketShadow remembers attempts that the controller called off because
 	// a state took too long, as JSON: {"count":1,"at":"2026-03-01T12:00:00Z","state":"RebootedIntoUpdate"}.
 	TimedOutAnnotation = "drydock.dev/timed-out"
+	// MarkAnnotation on a BottlerocketShadow is a time, written by a controller that begins to lead and waits until its
+	// watch shows that. It is of no use afterwards.
+	MarkAnnotation = "drydock.dev/leader-mark"
 )
 
 // ShadowName returns the name of the BottlerocketShadow that belongs to the node.
