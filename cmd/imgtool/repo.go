@@ -228,6 +228,14 @@ func repoHint(c *cobra.Command, err error) error {
 		return cli.WithHint(err, "build it with 'imgtool image' for the same variant, architecture and version")
 	case errors.Is(err, release.ErrMigration):
 		return cli.WithHint(err, "name the folder of the compiled migrations with --from")
+	case errors.Is(err, tuf.ErrKey):
+		return cli.WithHint(err, "each *.pem file in a folder of --keys is a private key (PKCS #8), and what --key and --signer name is a key")
+	case errors.Is(err, tuf.ErrForeign):
+		return cli.WithHint(err, "a bundle goes into mirrors of the repository that it was made from: name another folder with --repo")
+	case errors.Is(err, release.ErrBundle):
+		return cli.WithHint(err, "copy the file again, or make it anew with 'imgtool repo export'; --root must be the root.json of that repository")
+	case errors.Is(err, tuf.ErrDigest), errors.Is(err, tuf.ErrMalformed), errors.Is(err, tuf.ErrSignature), errors.Is(err, tuf.ErrRollback):
+		return cli.WithHint(err, "something else than imgtool has changed the folder: restore it from a copy; 'imgtool repo check' names what is wrong")
 	case errors.Is(err, os.ErrExist):
 		return cli.WithHint(err, "choose another name, or remove it")
 	}

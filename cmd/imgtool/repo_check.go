@@ -110,6 +110,10 @@ Exit codes: 0 no fault, 1 faults or not able to look, 2 the command line is wron
 func checkText(r *release.Report) string {
 	var b strings.Builder
 	for _, p := range r.Parts {
+		if len(p.Expires) == 0 { // its faults say why
+			fmt.Fprintf(&b, "%s: cannot be read\n", p.Part)
+			continue
+		}
 		fmt.Fprintf(&b, "%s: versions %s; %d targets, %d bytes\n", p.Part, strings.Join(p.Updates, " "), p.Targets, p.Bytes)
 		for _, role := range tuf.Roles() {
 			if at, ok := p.Expires[role]; ok {

@@ -100,21 +100,27 @@ func (m *Manifest) Faults() []error {
 	return faults
 }
 
+var errNoTable = errors.New("there is no table [migrations]; an empty one is written as that line alone")
+
 // ParseMigrations reads a table of migrations in TOML:
 //
 //	[migrations]
 //	"(1.0.0, 1.1.0)" = ["migrate_v1.1.0_add-setting.lz4"]
 //
-// Other keys of the file are ignored, so that a release file can be given as it is.
+// Other keys of the file are ignored, so that a release file can be given as it is. A file without the table is refused:
+// taken for an empty one, any wrong file would be.
 func ParseMigrations(data []byte) ([]Migration, error) {
 	var file struct {
-		Migrations map[string][]string `toml:"migrations"`
+		Migrations *map[string][]string `toml:"migrations"`
 	}
 	if err := toml.Unmarshal(data, &file); err != nil {
 		return nil, fmt.Errorf("reading migrations: %w", err)
 	}
+	if file.Migrations == nil {
+		return nil, fmt.Errorf("reading migrations: %w", errNoTable)
+	}
 	var list []Migration
-	for key, names := range file.Migrations {
+	for key, names := range *file.Migrations {
 		m, err := parseMigrationKey(key)
 		if err != nil {
 			return nil, fmt.Errorf("reading migrations: %w", err)

@@ -79,6 +79,17 @@ func TestEdits(t *testing.T) {
 	}
 }
 
+func TestMigrationsNeedTheirTable(t *testing.T) {
+	for _, text := range []string{"", "version = \"1.0.0\"\n", "[migration]\n\"(1.0.0, 1.1.0)\" = []\n"} {
+		if list, err := ParseMigrations([]byte(text)); !errors.Is(err, errNoTable) {
+			t.Errorf("%q: %v, %v", text, list, err)
+		}
+	}
+	if list, err := ParseMigrations([]byte("[migrations]\n")); err != nil || len(list) > 0 {
+		t.Errorf("an empty table: %v, %v", list, err)
+	}
+}
+
 func TestMigrationsThatDoNotLeadUpward(t *testing.T) {
 	for _, key := range []string{"(1.1.0, 1.0.0)", "(1.0.0, 1.0.0)"} {
 		_, err := ParseMigrations([]byte("[migrations]\n\"" + key + "\" = []\n"))
