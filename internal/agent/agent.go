@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/drydock-os/drydock/internal/agentapi"
@@ -75,6 +76,7 @@ type Agent struct {
 
 	// Only Run's goroutine touches the rest.
 	pending   *agentapi.Status // a status that could not be written yet
+	refusals  int              // how often the apiserver has refused it
 	tidy      bool             // the node carries no cordon of ours, as far as we know
 	nextCheck time.Time
 	lastCheck time.Time // the last look for updates that succeeded
@@ -135,7 +137,7 @@ func (a *Agent) Run(ctx context.Context) error {
 				a.log.Warn("trying again", "error", err)
 			}
 			a.troubled = true
-			wait = a.backoff.Next()
+			wait = max(a.backoff.Next(), agentapi.RetryAfter(err), patience(err))
 		default:
 			a.troubled = false
 			a.backoff.Reset()
@@ -146,6 +148,18 @@ func (a *Agent) Run(ctx context.Context) error {
 		return cause
 	}
 	return nil
+}
+
+// patience is how long another try is put off after an error that the same request will probably meet again.
+func patience(err error) time.Duration {
+	switch code := agentapi.Code(err); {
+	case errors.Is(err, errReportRefused):
+		return refusedPause
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		return strangerPause
+	default:
+		return 0
+	}
 }
 
 // forever is a wait that only an event ends.

@@ -139,14 +139,15 @@ func TestFailuresEndInErrorResetWithTheCause(t *testing.T) {
 		arrange func(*world)
 		cause   string
 		drains  int
+		reboots int
 	}{
-		{"a failed download never reaches the drain", func(w *world) { w.broken[hostapi.CommandPrepare] = "digest mismatch" }, "staging 1.21.0: prepare failed on the host: digest mismatch", 0},
-		{"a failed activation never reaches the drain", func(w *world) { w.broken[hostapi.CommandActivate] = "disk is read-only" }, "activate failed on the host: disk is read-only", 0},
+		{"a failed download never reaches the drain", func(w *world) { w.broken[hostapi.CommandPrepare] = "digest mismatch" }, "staging 1.21.0: prepare failed on the host: digest mismatch", 0, 0},
+		{"a failed activation never reaches the drain", func(w *world) { w.broken[hostapi.CommandActivate] = "disk is read-only" }, "activate failed on the host: disk is read-only", 0, 0},
 		{"a blocked drain", func(w *world) {
 			w.drainErr = []error{&agentapi.StatusError{Code: 504, Body: "node n is not empty: default/web-1: The disruption budget web needs 2"}}
-		}, "disruption budget web", 1},
-		{"a version that does not boot costs one drain", func(w *world) { w.bad["1.21.0"] = true }, "the node fell back: it was to boot 1.21.0 and came back with 1.20.0", 1},
-		{"a host that does not go down", func(w *world) { w.noReboot = true }, "still up 5m0s after it was asked to reboot", 1},
+		}, "disruption budget web", 1, 0},
+		{"a version that does not boot costs one drain", func(w *world) { w.bad["1.21.0"] = true }, "the node fell back: it was to boot 1.21.0 and came back with 1.20.0", 1, 1},
+		{"a host that does not go down", func(w *world) { w.noReboot = true }, "still up 5m0s after it was asked to reboot", 1, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -163,8 +164,8 @@ func TestFailuresEndInErrorResetWithTheCause(t *testing.T) {
 				if !slices.ContainsFunc(w.messages, func(m string) bool { return strings.HasPrefix(m, "failed: ") && strings.Contains(m, tc.cause) }) {
 					t.Errorf("no message names the cause: %q", w.messages)
 				}
-				if w.drains != tc.drains || w.cordoned {
-					t.Errorf("%d drains, want %d; cordoned %v", w.drains, tc.drains, w.cordoned)
+				if w.drains != tc.drains || w.reboots != tc.reboots || w.cordoned {
+					t.Errorf("%d drains, want %d; %d reboots, want %d; cordoned %v", w.drains, tc.drains, w.reboots, tc.reboots, w.cordoned)
 				}
 			})
 		})

@@ -5,6 +5,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strings"
@@ -19,6 +21,12 @@ const (
 	maxText = 1024
 	// maxWord bounds the versions and times of a host.
 	maxWord = 256
+	// reportTries is how often a report is sent that the apiserver understands and refuses: one may have lost a race.
+	reportTries = 3
+	// refusedPause is how long the agent waits for a change when nothing that it reports is taken.
+	refusedPause = 5 * time.Minute
+	// strangerPause is how long it waits when its token is not accepted, which the client has tried for a minute.
+	strangerPause = 30 * time.Second
 	// sayTimeout bounds a message about what is going on: a hint for people must not hold up the work.
 	sayTimeout = 3 * time.Second
 	// sayAfter is how long something must last to be worth a write of its own: what is over before is told by
@@ -33,7 +41,7 @@ func (a *Agent) put(ctx context.Context, s agentapi.Status) error {
 	if v := a.inbox.look(); v.Status != nil && v.Status.Equal(s) {
 		return nil
 	}
-	a.pending = &s
+	a.pending, a.refusals = &s, 0
 	return a.write(ctx)
 }
 
@@ -46,6 +54,9 @@ func (a *Agent) write(ctx context.Context) error {
 		a.inbox.gone()
 		return nil
 	}
+	if agentapi.Refused(err) {
+		return a.refused(ctx, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -53,6 +64,29 @@ func (a *Agent) write(ctx context.Context) error {
 	a.inbox.wrote(s, revision)
 	a.log.Info("status reported", "state", s.CurrentState, "version", s.CurrentVersion, "target", s.TargetVersion, "message", s.Message)
 	return nil
+}
+
+// errReportRefused means that the apiserver takes no report of this node, not even that the attempt failed.
+var errReportRefused = errors.New("the apiserver refuses the node's reports")
+
+// refused decides what becomes of the pending status, which the apiserver understood and refused: it is tried a few times;
+// then one that tells of no other state is dropped, and in place of any other the attempt is reported as failed, with what
+// the apiserver took before. If it refuses that, too, it is for the controller's limits to end the attempt.
+func (a *Agent) refused(ctx context.Context, cause error) error {
+	if a.refusals++; a.refusals < reportTries {
+		return cause
+	}
+	s, stored := *a.pending, a.inbox.look().Status
+	a.pending, a.refusals = nil, 0
+	switch {
+	case stored != nil && s.CurrentState == stored.CurrentState:
+		a.log.Error("report dropped", "state", s.CurrentState, "message", s.Message, "error", cause)
+		return nil
+	case stored == nil || s.CurrentState == agentapi.ErrorReset:
+		return fmt.Errorf("%w: %w", errReportRefused, cause)
+	}
+	a.log.Error("attempt failed: its state cannot be reported", "state", s.CurrentState, "error", cause)
+	return a.put(ctx, failed(*stored, fmt.Errorf("reporting the state %s: %w", s.CurrentState, cause)))
 }
 
 // saying calls f and, when that takes long, reports meanwhile what is going on.
@@ -123,6 +157,11 @@ func (a *Agent) fail(ctx context.Context, s agentapi.Status, cause error) error 
 	if os, err := a.cfg.Host.OS(ctx); err == nil {
 		s = a.facts(s, os)
 	}
+	return a.put(ctx, failed(s, cause))
+}
+
+// failed is the status after an attempt that failed now.
+func failed(s agentapi.Status, cause error) agentapi.Status {
 	if s.CrashCount < math.MaxUint32 {
 		s.CrashCount++
 	}
@@ -131,7 +170,7 @@ func (a *Agent) fail(ctx context.Context, s agentapi.Status, cause error) error 
 	s.CurrentState = agentapi.ErrorReset
 	s.Message = "failed: " + cause.Error()
 	s.LastError = cause.Error()
-	return a.put(ctx, s)
+	return s
 }
 
 // facts fills in what the running system says of itself.

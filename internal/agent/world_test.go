@@ -41,16 +41,18 @@ type world struct {
 	hostDown       error
 
 	// the cluster
-	spec      *agentapi.Spec // nil: no object
-	status    *agentapi.Status
-	revision  uint64
-	uid       int
-	wake      chan struct{} // closed and replaced at each change
-	cordoned  bool
-	excluded  bool
-	drainErr  []error // what the next drains answer
-	apiDown   error
-	paused    bool // the controller does nothing
+	spec     *agentapi.Spec // nil: no object
+	status   *agentapi.Status
+	revision uint64
+	uid      int
+	wake     chan struct{} // closed and replaced at each change
+	cordoned bool
+	excluded bool
+	drainErr []error // what the next drains answer
+	apiDown  error
+	paused   bool // the controller does nothing
+	// refuse is what the apiserver answers to a report; nil or a nil error takes it.
+	refuse    func(agentapi.Status) error
 	strict    bool // what the definition of the shadow forbids is refused
 	journal   []string
 	messages  []string
@@ -243,6 +245,11 @@ func (c cluster) PutStatus(ctx context.Context, s agentapi.Status) (uint64, erro
 		return 0, &agentapi.StatusError{Code: 404}
 	case c.strict && (!semver.MatchString(s.CurrentVersion) || !semver.MatchString(s.TargetVersion)):
 		return 0, &agentapi.StatusError{Code: 400, Body: "invalid version"}
+	}
+	if c.refuse != nil {
+		if err := c.refuse(s); err != nil {
+			return 0, err
+		}
 	}
 	if len(c.messages) == 0 || c.messages[len(c.messages)-1] != s.Message {
 		c.messages = append(c.messages, s.Message)

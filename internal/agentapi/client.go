@@ -151,10 +151,10 @@ func (c *Client) retry(ctx context.Context, method, path string, body []byte) (h
 		if err == nil || !Temporary(err) {
 			return header, err
 		}
-		d := pause.Next()
-		if se, ok := errors.AsType[*StatusError](err); ok {
-			d = max(d, min(se.RetryAfter, backoffMax))
+		if code := Code(err); code == http.StatusUnauthorized || code == http.StatusForbidden {
+			c.creds.reload()
 		}
+		d := max(pause.Next(), RetryAfter(err))
 		if time.Now().Add(d).After(end) {
 			return nil, err
 		}

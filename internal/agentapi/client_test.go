@@ -332,3 +332,69 @@ func TestAddressesAreChecked(t *testing.T) {
 		t.Error("an empty node name was accepted")
 	}
 }
+
+// The kubelet replaces the token's file, which shows. Should it ever not, a refused token is read anew all the same.
+func TestARefusedTokenIsReadAnew(t *testing.T) {
+	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			var file string
+			var requests atomic.Int64
+			s := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				if r.Header.Get(HeaderToken) == "secret-2" {
+					return
+				}
+				info, err := os.Stat(file)
+				if err == nil {
+					err = os.WriteFile(file, []byte("secret-2\n"), 0o600) // same file, same size
+				}
+				if err == nil {
+					err = os.Chtimes(file, info.ModTime(), info.ModTime())
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				http.Error(w, "token is too old", code)
+			})
+			file = filepath.Join(s.dir, "token")
+			if err := s.client(t).Uncordon(t.Context()); err != nil || requests.Load() != 2 {
+				t.Errorf("%d requests, %v", requests.Load(), err)
+			}
+		})
+	}
+}
+
+// A server that asks for a pause gets it, or the caller learns of it if that is longer than it has.
+func TestRetryAfterIsKept(t *testing.T) {
+	var requests atomic.Int64
+	s := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1) == 1 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+	})
+	began := time.Now()
+	if err := s.client(t).Uncordon(t.Context()); err != nil || time.Since(began) < time.Second {
+		t.Errorf("done after %v: %v", time.Since(began), err)
+	}
+	s = newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "65000")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	began = time.Now()
+	err := s.client(t).Uncordon(t.Context())
+	if Code(err) != http.StatusTooManyRequests || RetryAfter(err) != maxRetryAfter || time.Since(began) > 30*time.Second {
+		t.Errorf("after %v: %v, pause %v", time.Since(began), err, RetryAfter(err))
+	}
+}
+
+func TestWhatIsRefusedForGood(t *testing.T) {
+	for code, want := range map[int]bool{400: true, 409: true, 413: true, 422: true, 401: false, 403: false, 404: false, 408: false, 429: false, 500: false, 503: false, 504: false} {
+		if got := Refused(fmt.Errorf("wrapped: %w", &StatusError{Code: code})); got != want {
+			t.Errorf("%d: refused for good %t, want %t", code, got, want)
+		}
+	}
+	if Refused(errors.New("connection refused")) || Refused(nil) {
+		t.Error("what is no answer counts as a refusal")
+	}
+}

@@ -99,6 +99,14 @@ func (c *credentials) current() (token, nodeUID string, rt http.RoundTripper, er
 	return c.token, c.nodeUID, c.transport, nil
 }
 
+// reload makes the next request read the token anew: the server does not accept the one that is known, and a file may
+// change without a trace in what changed looks at.
+func (c *credentials) reload() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tokenFile.info = nil
+}
+
 // close ends idle connections.
 func (c *credentials) close() {
 	c.mu.Lock()

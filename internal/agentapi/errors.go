@@ -42,6 +42,24 @@ func Code(err error) int {
 	return 0
 }
 
+// maxRetryAfter is the longest pause that a server may ask for.
+const maxRetryAfter = 2 * time.Minute
+
+// RetryAfter returns the pause that the answer in err's chain asks for, within reason; 0 if it asks for none.
+func RetryAfter(err error) time.Duration {
+	if se, ok := errors.AsType[*StatusError](err); ok {
+		return min(se.RetryAfter, maxRetryAfter)
+	}
+	return 0
+}
+
+// Refused reports whether the server understood the request and will refuse it each time: it is wrong, and neither
+// the sender nor the moment.
+func Refused(err error) bool {
+	code := Code(err)
+	return code/100 == 4 && code != http.StatusNotFound && !Temporary(err)
+}
+
 // Temporary reports whether the same request may succeed later. Connections that fail, overload, a server
 // that goes away and a token or pod the server does not know yet are temporary; a request that the server
 // understood and refused is not.

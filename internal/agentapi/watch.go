@@ -39,12 +39,12 @@ func (c *Client) Watch(ctx context.Context, f func(Event)) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		d := pause.Next()
-		if se, ok := errors.AsType[*StatusError](err); ok {
-			d = max(d, min(se.RetryAfter, backoffMax))
-			if !Temporary(err) {
-				d = backoffMax
-			}
+		d := max(pause.Next(), RetryAfter(err))
+		switch code := Code(err); {
+		case code == http.StatusUnauthorized || code == http.StatusForbidden:
+			c.creds.reload()
+		case code != 0 && !Temporary(err):
+			d = max(d, backoffMax)
 		}
 		if err != nil && !broken && d >= 200*time.Millisecond {
 			// The first quick retries are routine: a replica was restarted.
