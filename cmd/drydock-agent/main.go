@@ -86,7 +86,7 @@ func serve(ctx context.Context, args []string, env func(string) string, stdout i
 	case err != nil:
 		return cli.WithHint(cli.Usage(err), "run 'drydock-agent --help'")
 	case *showVersion:
-		_, err = fmt.Fprintf(stdout, "drydock-agent %s (%s)\n", version, runtime.Version())
+		_, err = io.WriteString(stdout, cli.Version("drydock-agent", version))
 		return err
 	}
 	s, err := readSettings(env)

@@ -76,6 +76,7 @@ func newRoot(p process, plugin bool) *cobra.Command {
 			return cmd.Help()
 		},
 	}
+	answerVersion(root)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -93,6 +94,7 @@ func newRoot(p process, plugin bool) *cobra.Command {
 		for _, role := range roles {
 			cmd := role.command(p)
 			cmd.GroupID = cluster.ID
+			answerVersion(cmd) // also called by the name of the role alone
 			root.AddCommand(cmd)
 		}
 	}
@@ -103,6 +105,13 @@ func newRoot(p process, plugin bool) *cobra.Command {
 		root.AddCommand(cmd)
 	}
 	return root
+}
+
+// answerVersion gives a command the flag that all programs have.
+func answerVersion(cmd *cobra.Command) {
+	cmd.Version = version
+	cmd.SetVersionTemplate(cli.Version("drydock", version))
+	cmd.Flags().Bool("version", false, "print the version")
 }
 
 // controllerSettings reads the environment of a deployed controller as that controller does.

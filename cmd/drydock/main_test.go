@@ -27,6 +27,15 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+func TestEveryNameOfTheProgramAnswersVersion(t *testing.T) {
+	for _, args := range [][]string{{"drydock", "--version"}, {"controller", "--version"}, {"/apiserver", "--version"}, {"drydock", "apiserver", "--version"}, {"kubectl-drydock", "--version"}} {
+		code, stdout, stderr := runWith(t, nil, args...)
+		if code != cli.ExitOK || stdout != cli.Version("drydock", version) || stderr != "" {
+			t.Errorf("%v: exit %d with %q and %q, want 0 and the version", args, code, stdout, stderr)
+		}
+	}
+}
+
 func TestARoleIsTakenByTheNameOfTheProgram(t *testing.T) {
 	for _, name := range []string{"./controller", "/controller", "controller"} {
 		code, stdout, stderr := runWith(t, nil, name, "--help")

@@ -20,6 +20,9 @@ import (
 	"github.com/drydock-os/drydock/internal/manpage"
 )
 
+// version is set by the linker.
+var version = "0.0.0-dev"
+
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -49,6 +52,9 @@ Exit codes: 0 the container ended well or was stopped, 1 failed, 2 the command l
 		SilenceErrors: true, // run prints them, once
 		SilenceUsage:  true,
 	}
+	root.Version = version
+	root.SetVersionTemplate(cli.Version("host-ctr", version))
+	root.Flags().Bool("version", false, "print the version")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })

@@ -25,6 +25,9 @@ import (
 	"github.com/drydock-os/drydock/internal/manpage"
 )
 
+// version is set by the linker.
+var version = "0.0.0-dev"
+
 func main() {
 	args := os.Args[1:]
 	if name := filepath.Base(os.Args[0]); tools[name].run != nil || linkNames[name] {
@@ -63,6 +66,9 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 		SilenceErrors: true, // run prints them, once
 		SilenceUsage:  true,
 	}
+	root.Version = version
+	root.SetVersionTemplate(cli.Version("hostd", version))
+	root.Flags().Bool("version", false, "print the version")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })

@@ -25,7 +25,7 @@ import (
 )
 
 // version is set by the linker.
-var version = "dev"
+var version = "0.0.0-dev"
 
 // exitInterrupted is 128 and the number of SIGINT, as shells report it.
 const exitInterrupted = 130
@@ -67,7 +67,6 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		Use:           "lab",
 		Short:         "Run a fleet of updating hosts on this machine",
 		Long:          "lab runs a real Kubernetes control plane, hosts with real A/B disks, a signed update repository\nand the update operator on this machine, inside namespaces of its own.",
-		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -75,6 +74,9 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 			return cli.WithHint(cli.Usagef("no command given"), "run 'lab --help' to see the commands, or 'lab run' for the whole show")
 		},
 	}
+	root.Version = version
+	root.SetVersionTemplate(cli.Version("lab", version))
+	root.Flags().Bool("version", false, "print the version")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 )
 
@@ -91,4 +92,9 @@ func PrintError(w io.Writer, prog string, err error) int {
 
 func indent(s string) string {
 	return strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n    ")
+}
+
+// Version is what every program prints for --version.
+func Version(program, version string) string {
+	return fmt.Sprintf("%s %s (%s)\n", program, version, runtime.Version())
 }

@@ -191,6 +191,17 @@ func TestPlanNeedsTheControllersSettings(t *testing.T) {
 	}
 }
 
+func TestPlanOfNobodyNamesTheLabel(t *testing.T) {
+	r := newWorld(t, operator("1", "")...).run(t, "plan")
+	if r.err != nil || !strings.Contains(r.stdout, "kubectl label node NAME "+v2.UpdaterInterfaceLabel+"=2.0.0") || strings.Contains(r.stdout, "No node moves") {
+		t.Errorf("error %v, stdout %q, want the label that brings a node in", r.err, r.stdout)
+	}
+	r = fleetOfFive(t).run(t, "plan")
+	if r.err != nil || strings.Contains(r.stdout, "kubectl label") {
+		t.Errorf("error %v, stdout %q, want no word of the label", r.err, r.stdout)
+	}
+}
+
 func TestTheLeaseIsTheControllers(t *testing.T) {
 	if controllerLease != controller.Name {
 		t.Errorf("the leader is looked up at %q, the controller uses %q", controllerLease, controller.Name)

@@ -145,6 +145,10 @@ func (p *planReport) print(w io.Writer, now time.Time, colours bool) error {
 	if p.NextChange != nil {
 		fmt.Fprintf(&b, "The plan changes by itself at %s (in %v).\n", p.NextChange.Format(time.RFC3339), p.NextChange.Sub(now).Round(time.Second))
 	}
+	none := "No node moves now."
+	if len(p.Moves)+len(p.Waiting)+len(p.Removals) == 0 {
+		none = nobody
+	}
 	for _, part := range []struct {
 		title string
 		none  string
@@ -152,7 +156,7 @@ func (p *planReport) print(w io.Writer, now time.Time, colours bool) error {
 		grid  grid
 		cells func(planned) []cell
 	}{
-		{"Moves", "No node moves now.", p.Moves, grid{header: []string{"NODE", "FROM", "TO", "REASON", "WHY"}}, func(m planned) []cell {
+		{"Moves", none, p.Moves, grid{header: []string{"NODE", "FROM", "TO", "REASON", "WHY"}}, func(m planned) []cell {
 			return []cell{{text: m.Node}, {text: m.From}, {m.To, yellow}, {text: m.Reason}, {text: m.Text}}
 		}},
 		{"Waiting", "", p.Waiting, grid{header: []string{"NODE", "REASON", "WAITS-FOR", "SINCE", "WHY"}}, func(m planned) []cell {

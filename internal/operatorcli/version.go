@@ -6,6 +6,7 @@ package operatorcli
 import (
 	"context"
 	"fmt"
+	"io"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/cli"
 )
 
 func (t *tool) versionCommand() *cobra.Command {
@@ -109,7 +111,7 @@ func image(pod *corev1.PodSpec) string {
 }
 
 func (r *versionReport) print(t *tool) error {
-	if _, err := fmt.Fprintf(t.Stdout, "drydock %s (%s)\n", r.Client, r.Go); err != nil {
+	if _, err := io.WriteString(t.Stdout, cli.Version("drydock", r.Client)); err != nil {
 		return err
 	}
 	var g grid
