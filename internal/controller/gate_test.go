@@ -4,10 +4,12 @@
 package controller
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/plan"
@@ -51,6 +53,78 @@ func TestAWindowLetsNodesStartWhileItIsOpen(t *testing.T) {
 	f.reconcile()
 	if diff := cmp.Diff([]string{"a"}, f.started()); diff != "" {
 		t.Errorf("started (-want +got):\n%s", diff)
+	}
+}
+
+// TestARolloutThatHasBegunStartsNobodyAfterItsWindow is the fault where only the start of a rollout asks for the window: the
+// nodes after the first then begin whenever their turn comes.
+func TestARolloutThatHasBegunStartsNobodyAfterItsWindow(t *testing.T) {
+	f := newFixture(t, 1, node("a"), node("b"), node("c"), shadow("a"), shadow("b"), shadow("c"))
+	f.scheduled("* * 14-15 * * *")
+	f.clock = f.clock.Add(3*time.Hour + 59*time.Minute)
+	f.reconcile()
+	if diff := cmp.Diff([]string{"a"}, f.started()); diff != "" {
+		t.Fatalf("started (-want +got):\n%s", diff)
+	}
+	f.clock = f.clock.Add(time.Minute) // the window is over, and the slot becomes free
+	f.finish("a")
+	for range 22 {
+		f.reconcile()
+		if len(f.started()) != 0 {
+			t.Fatalf("%v started at %v, outside of the window", f.started(), f.clock)
+		}
+		f.clock = f.clock.Add(time.Hour)
+	}
+	f.reconcile()
+	if diff := cmp.Diff([]string{"b"}, f.started()); diff != "" {
+		t.Errorf("started when the window opened again (-want +got):\n%s", diff)
+	}
+}
+
+// TestANewReleaseIsOnlyAnOffer is the fault where a release makes every node of the fleet outdated at once, and all are
+// replaced together, at any time of the day.
+func TestANewReleaseIsOnlyAnOffer(t *testing.T) {
+	const nodes, limit = 10, 2
+	var objects []client.Object
+	var names []string
+	for i := range nodes {
+		name := fmt.Sprintf("n%d", i)
+		names = append(names, name)
+		brs := shadow(name)
+		brs.Status.CurrentVersion = "1.21.0"
+		objects = append(objects, node(name), brs)
+	}
+	f := newFixture(t, limit, objects...)
+	f.scheduled("* * 14-15 * * *")
+	f.clock = f.clock.Add(2*time.Hour + 30*time.Minute)
+	f.reconcile()
+	if len(f.started()) != 0 {
+		t.Fatalf("%v started though nothing is offered", f.started())
+	}
+	f.clock = f.clock.Add(2 * time.Hour)
+	for _, name := range names { // the release: all see it within the same moment
+		var brs v2.BottlerocketShadow
+		f.get(name, &brs)
+		brs.Status.TargetVersion = "1.22.0"
+		if err := f.server.Status().Update(t.Context(), &brs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.reconcile()
+	if len(f.started()) != 0 {
+		t.Fatalf("%v started outside of the window", f.started())
+	}
+	f.clock = f.clock.Add(22 * time.Hour)
+	for range 5 {
+		f.reconcile()
+		if n := len(f.started()); n != limit {
+			t.Fatalf("%d nodes started, the limit is %d", n, limit)
+		}
+	}
+	f.finish(f.started()[0])
+	f.reconcile()
+	if n := len(f.started()); n != limit {
+		t.Errorf("%d nodes are in an update, the limit is %d", n, limit)
 	}
 }
 
