@@ -54,6 +54,16 @@ func (e *Engine) Write(ctx context.Context, image hostapi.Image, w Wish) error {
 	return e.direct(func() error { return e.prepare(ctx, image, w.change) })
 }
 
+// Update is Write and Apply without anybody in between: what becomes the next to boot is what was written.
+func (e *Engine) Update(ctx context.Context, image hostapi.Image, w Wish) error {
+	return e.direct(func() error {
+		if err := e.prepare(ctx, image, w.change); err != nil {
+			return err
+		}
+		return e.arm()
+	})
+}
+
 // Apply makes the idle slot the next to boot, and Revert takes that back. Both are for programs other than the daemon,
 // as Write is, and need no network.
 func (e *Engine) Apply() error {

@@ -233,13 +233,12 @@ func (c *call) update(ctx context.Context, e *engine.Engine) error {
 	}
 	fmt.Fprintf(c.Stderr, "Starting update to %v\n", chosen.Version)
 	image := hostapi.Image{Arch: chosen.Arch, Version: chosen.Version.String(), Variant: chosen.Variant}
-	if err := e.Write(ctx, image, c.wish); err != nil {
-		return err
-	}
+	do := e.Write
 	if c.command == "update" {
-		if err := e.Apply(); err != nil {
-			return err
-		}
+		do = e.Update
+	}
+	if err := do(ctx, image, c.wish); err != nil {
+		return err
 	}
 	if c.json {
 		err = c.print(chosen)
