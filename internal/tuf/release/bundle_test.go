@@ -5,6 +5,7 @@ package release
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -110,6 +111,48 @@ func TestBundleHoldsOneVersionAndItsMigrations(t *testing.T) {
 		if found, _ := filepath.Glob(filepath.Join(left, ".*")); len(found) > 0 {
 			t.Errorf("left behind: %v", found)
 		}
+	}
+}
+
+// Hosts that read a mirror while a bundle is put into it find what was there or what is there then, whole.
+func TestReadersOfAMirrorNeverSeeABrokenOne(t *testing.T) {
+	versions := []string{"1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"}
+	w := published(t, versions...)
+	dir, mirror := t.TempDir(), filepath.Join(t.TempDir(), "mirror")
+	put := func(v string) {
+		t.Helper()
+		if _, err := Import(t.Context(), ImportConfig{Bundle: filepath.Join(dir, v), Dir: mirror, TrustedRoot: trusted(t, w), Now: w.Now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range versions {
+		w.Now = w.Now.Add(time.Minute)
+		if _, err := Export(t.Context(), w, semver.MustParse(v), filepath.Join(dir, v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(versions[0])
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	root, at := trusted(t, w), w.Now
+	reads := make(chan int)
+	go func() {
+		n := 0
+		defer func() { reads <- n }()
+		for ; ctx.Err() == nil; n++ {
+			report, err := Check(context.WithoutCancel(ctx), CheckConfig{Files: os.DirFS(mirror), TrustedRoot: root, Now: at})
+			if err != nil || len(report.Faults) > 0 {
+				t.Errorf("read %d: %+v, %v", n, report, err)
+				return
+			}
+		}
+	}()
+	for _, v := range versions[1:] {
+		put(v)
+	}
+	stop()
+	if n := <-reads; n == 0 {
+		t.Error("nobody read")
 	}
 }
 
