@@ -166,7 +166,9 @@ func (r *run) evictAll(ctx context.Context, wg *sync.WaitGroup, left []*corev1.P
 		}
 		p.asking = true
 		wg.Go(func() {
-			res := result{pod.UID, r.send(ctx, r.d.cfg.Client.PolicyV1().RESTClient(), pod)}
+			// A request that is cut may have taken its share of the budget and not evicted the pod; Kubernetes gives that
+			// back only after two minutes, in which no pod of that budget can be evicted. So what was begun is finished.
+			res := result{pod.UID, r.send(context.WithoutCancel(ctx), r.d.cfg.Client.PolicyV1().RESTClient(), pod)}
 			select {
 			case r.results <- res:
 			case <-ctx.Done():
