@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -178,15 +179,23 @@ func onNode(node string) string { return fields.OneTermEqualSelector("spec.nodeN
 // on all pods for all drains would save nothing but the watch: it costs each replica the whole cluster's pod changes
 // all year (and, trimmed to what a drain looks at, still some 600 bytes of memory per pod) for a few minutes of
 // drains, and the list at the end, which proves that the node is empty, would be needed all the same.
-func (d *Drainer) watchPods(ctx context.Context, node string, wake func()) (cache.Store, cache.Controller) {
+//
+// current reports whether the watch began with the pods as they were then: servers too old for that give a list, which
+// may come from a cache.
+func (d *Drainer) watchPods(ctx context.Context, node string, wake func()) (store cache.Store, controller cache.Controller, current func() bool) {
 	pods := d.cfg.Client.CoreV1().Pods(metav1.NamespaceAll)
-	return cache.NewInformerWithOptions(cache.InformerOptions{
+	var streamed atomic.Bool
+	store, controller = cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: &cache.ListWatch{
 			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				streamed.Store(false)
 				o.FieldSelector = onNode(node)
 				return pods.List(ctx, o)
 			},
 			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				if o.SendInitialEvents != nil && *o.SendInitialEvents {
+					streamed.Store(o.ResourceVersion == "")
+				}
 				o.FieldSelector = onNode(node)
 				return pods.Watch(ctx, o)
 			},
@@ -198,6 +207,7 @@ func (d *Drainer) watchPods(ctx context.Context, node string, wake func()) (cach
 			DeleteFunc: func(any) { wake() },
 		},
 	})
+	return store, controller, streamed.Load
 }
 
 // live lists the pods that must leave as the Kubernetes API server knows them now, past every cache.

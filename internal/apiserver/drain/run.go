@@ -67,12 +67,16 @@ func (r *run) loop(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 
-	store, controller := r.d.watchPods(ctx, r.node, r.wake)
+	store, controller, current := r.d.watchPods(ctx, r.node, r.wake)
 	wg.Go(func() { controller.RunWithContext(ctx) })
 	select {
 	case <-controller.HasSyncedChecker().Done(): // cache.WaitForCacheSync would look every 100 ms
 	case <-ctx.Done():
 		return fmt.Errorf("listing pods of node %s: %w", r.node, ctx.Err())
+	}
+	if current() && len(r.remaining(store)) == 0 { // empty from the start, and that was a moment ago
+		r.tell(0)
+		return nil
 	}
 	for {
 		now := time.Now()
