@@ -158,14 +158,15 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: k.client.CoreV1().Events("")})
 	k.events = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: k.cfg.NodeName})
 
-	if err := k.registerNode(ctx); err != nil {
-		return ifRunning(ctx, err)
-	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { k.renewLease(ctx) })
+	wg.Go(func() { // as a real kubelet, which does not keep the pods waiting for it
+		if k.registerNode(ctx) == nil {
+			k.log.Info("node ready", "boot_id", k.cfg.BootID, "os", k.cfg.OSImage)
+			k.renewLease(ctx)
+		}
+	})
 	k.objects = newObjectStore(k.client, k.log, func(f func(context.Context)) { wg.Go(func() { f(ctx) }) })
-	k.log.Info("node ready", "boot_id", k.cfg.BootID, "os", k.cfg.OSImage)
 	err := k.watchPods(ctx)
 	k.log.Info("node off", "boot_id", k.cfg.BootID)
 	return ifRunning(ctx, err)
