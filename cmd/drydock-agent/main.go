@@ -27,6 +27,7 @@ import (
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/logging"
 	"github.com/drydock-os/drydock/internal/setting"
+	"github.com/drydock-os/drydock/internal/termination"
 )
 
 // version is set by the linker.
@@ -65,6 +66,7 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		return cli.ExitOK // asked to stop, and stopped
 	}
+	termination.Tell(env, "drydock-agent", err)
 	return cli.PrintError(stderr, "drydock-agent", err)
 }
 

@@ -5,15 +5,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/drydock-os/drydock/internal/setting"
+	"github.com/drydock-os/drydock/internal/testutil/settingtest"
 )
 
 func environment(pairs ...string) func(string) string {
@@ -59,6 +62,30 @@ func TestSettings(t *testing.T) {
 		if err == nil && (s.lbWait != tc.wait || s.url() != "https://brupop-apiserver.ns.svc:443") {
 			t.Errorf("%s: %+v", tc.set, s)
 		}
+	}
+}
+
+// Every variable that the agent knows, with values that are wrong, and with some that are right.
+func TestEveryWrongSettingStopsTheStart(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	stop() // so that it ends where the work would begin
+	settingtest.Check(t, (&settings{}).table(), "", func(env map[string]string) (int, string) {
+		pairs := []string{"GOMEMLIMIT=off", "GOMAXPROCS=1"} // those of this test stay
+		for name, value := range env {
+			pairs = append(pairs, name+"="+value)
+		}
+		var errs bytes.Buffer
+		code := run(stopped, nil, environment(pairs...), io.Discard, &errs)
+		return code, errs.String()
+	})
+}
+
+func TestTheKubeletIsToldWhatEndedTheAgent(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	var errs bytes.Buffer
+	run(t.Context(), nil, environment("APISERVER_SERVICE_PORT=https", "TERMINATION_LOG="+file), io.Discard, &errs)
+	if got, err := os.ReadFile(file); err != nil || string(got) != errs.String() || errs.Len() == 0 {
+		t.Errorf("left %q, %v, and printed %q", got, err, errs.String())
 	}
 }
 

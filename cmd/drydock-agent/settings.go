@@ -13,6 +13,7 @@ import (
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/logging"
 	"github.com/drydock-os/drydock/internal/setting"
+	"github.com/drydock-os/drydock/internal/termination"
 )
 
 // namespaceFile is where a pod with a service account token finds its namespace. The agent's pod may have
@@ -38,13 +39,16 @@ func (s *settings) table() []setting.Setting {
 	return append([]setting.Setting{
 		{
 			Name: "MY_NODE_NAME", Required: true, Meaning: "node this agent runs on",
-			Allowed: "the name of the node, as the pod sets it from spec.nodeName", Set: setting.Into(&s.node, setting.Text),
+			Allowed: "the name of a node, as the pod sets it from spec.nodeName", Set: setting.Into(&s.node, setting.ObjectName),
 		},
 		{
 			Name: "APISERVER_SERVICE_PORT", Required: true, Meaning: "port of the apiserver's Service",
 			Allowed: setting.APort, Set: setting.Into(&s.port, setting.Port),
 		},
-		{Name: "POD_NAMESPACE", Meaning: "namespace of the operator; that of the pod if unset", Set: setting.Into(&s.namespace, setting.Text)},
+		{
+			Name: "POD_NAMESPACE", Meaning: "namespace of the operator; that of the pod if unset",
+			Allowed: setting.ANamespace, Set: setting.Into(&s.namespace, setting.Namespace),
+		},
 		{
 			Name: "EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC", Fallback: "0", Meaning: "seconds out of load balancers before a drain, 0 to stay in them",
 			Allowed: setting.ASeconds, Set: setting.Into(&s.lbWait, setting.Seconds),
@@ -57,6 +61,7 @@ func (s *settings) table() []setting.Setting {
 			Name: "UPDATE_CHECK_INTERVAL", Fallback: "2m", Meaning: "time between two looks for updates, give or take a tenth",
 			Allowed: "a time from 10s to 24h", Set: setting.Into(&s.interval, checkInterval),
 		},
+		termination.Setting(),
 	}, s.log.Settings("agent")...)
 }
 

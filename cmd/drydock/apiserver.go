@@ -18,6 +18,7 @@ import (
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/logging"
 	"github.com/drydock-os/drydock/internal/setting"
+	"github.com/drydock-os/drydock/internal/termination"
 )
 
 // releaseTimeout bounds release-nodes: thousands of nodes take seconds, and helm waits five minutes.
@@ -60,7 +61,7 @@ func apiServerCommand(p process) *cobra.Command {
 			return s.Run(cmd.Context())
 		},
 	}
-	cmd.AddCommand(releaseNodesCommand(p))
+	cmd.AddCommand(p.told(releaseNodesCommand(p)))
 	f := cmd.Flags()
 	f.StringVar(&kubeconfig, "kubeconfig", "", "file with the access to the Kubernetes API (default: that of the pod)")
 	f.StringVar(&metricsAddress, "metrics-address", ":8080", "where to serve /metrics, empty for nowhere")
@@ -135,8 +136,12 @@ func apiServerTable(e *apiServerEnv) []setting.Setting {
 				return err
 			},
 		},
-		{Name: "POD_NAME", Meaning: "pod of this replica, which is evicted last from its node", Set: setting.Into(&e.PodName, setting.Text)},
+		{
+			Name: "POD_NAME", Meaning: "pod of this replica, which is evicted last from its node",
+			Allowed: setting.AnObjectName, Set: setting.Into(&e.PodName, setting.ObjectName),
+		},
 		namespaceSetting,
+		termination.Setting(),
 	}, e.log.Settings("apiserver")...)
 }
 

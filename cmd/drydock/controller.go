@@ -4,6 +4,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
@@ -61,7 +63,7 @@ func (p process) controllerEnv(e *controllerEnv) error {
 	if err := setting.Apply(p.env, controllerTable(e)); err != nil {
 		return err
 	}
-	if err := e.waits(); err != nil {
+	if err := errors.Join(e.waits(), e.lease()); err != nil {
 		return err
 	}
 	e.Schedule, err = p.schedule(&e.schedule)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/operatorcli"
+	"github.com/drydock-os/drydock/internal/termination"
 )
 
 // version is set by the linker.
@@ -92,7 +93,7 @@ func newRoot(p process, plugin bool) *cobra.Command {
 		cluster := &cobra.Group{ID: "roles", Title: "Roles in the cluster:"}
 		root.AddGroup(cluster)
 		for _, role := range roles {
-			cmd := role.command(p)
+			cmd := p.told(role.command(p))
 			cmd.GroupID = cluster.ID
 			answerVersion(cmd) // also called by the name of the role alone
 			root.AddCommand(cmd)
@@ -112,6 +113,19 @@ func answerVersion(cmd *cobra.Command) {
 	cmd.Version = version
 	cmd.SetVersionTemplate(cli.Version("drydock", version))
 	cmd.Flags().Bool("version", false, "print the version")
+}
+
+// told makes a role leave the error that ends it for the kubelet.
+func (p process) told(role *cobra.Command) *cobra.Command {
+	run := role.RunE
+	role.RunE = func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		if cmd.Context().Err() == nil {
+			termination.Tell(p.env, "drydock", err)
+		}
+		return err
+	}
+	return role
 }
 
 // controllerSettings reads the environment of a deployed controller as that controller does.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/logging"
+	"github.com/drydock-os/drydock/internal/setting"
 )
 
 // namespaceFile is where every pod with a service account token finds its namespace.
@@ -42,7 +43,10 @@ func (p process) logger(ctx context.Context, cfg logging.Config, role string) *s
 
 // namespace returns the namespace of the operator's objects.
 func (p process) namespace() (string, error) {
-	if v := p.env("POD_NAMESPACE"); v != "" {
+	if v := p.env(namespaceSetting.Name); v != "" {
+		if _, err := setting.Namespace(v); err != nil {
+			return "", setting.Bad(namespaceSetting.Name, v, namespaceSetting.Allowed)
+		}
 		return v, nil
 	}
 	data, err := os.ReadFile(namespaceFile)

@@ -16,6 +16,7 @@ import (
 	"github.com/drydock-os/drydock/internal/logging"
 	"github.com/drydock-os/drydock/internal/plan"
 	"github.com/drydock-os/drydock/internal/setting"
+	"github.com/drydock-os/drydock/internal/termination"
 	"github.com/drydock-os/drydock/internal/window"
 )
 
@@ -44,6 +45,19 @@ func (e *controllerEnv) waits() error {
 	return nil
 }
 
+// lease checks the times of the Lease, which the elector compares with one another.
+func (e *controllerEnv) lease() error {
+	le := &e.LeaderElection
+	switch {
+	case le.RenewDeadline >= le.LeaseDuration:
+		return setting.Bad("LEASE_RENEW_DEADLINE", le.RenewDeadline.String(), fmt.Sprintf("a time below LEASE_DURATION, which is %v", le.LeaseDuration))
+	case le.RetryPeriod*6/5 >= le.RenewDeadline:
+		return setting.Bad("LEASE_RETRY_PERIOD", le.RetryPeriod.String(), fmt.Sprintf(
+			"a time that is, with a fifth of it added, below LEASE_RENEW_DEADLINE, which is %v", le.RenewDeadline))
+	}
+	return nil
+}
+
 // controllerTable are the settings of the controller, in the order in which people read of them.
 func controllerTable(e *controllerEnv) []setting.Setting {
 	cfg, schedule := &e.Config, &e.schedule
@@ -67,6 +81,7 @@ func controllerTable(e *controllerEnv) []setting.Setting {
 		{
 			Name: "SCHEDULER_CRON_EXPRESSION", Fallback: alwaysOpen,
 			Meaning: "when updates may start: second, minute, hour, day of month, month, day of week and optionally year",
+			Allowed: "6 or 7 fields as docs/operator/scheduling.md describes them, or @yearly, @monthly, @weekly, @daily or @hourly",
 		},
 		{
 			Name: "SCHEDULER_TIME_ZONE", Fallback: "UTC",
@@ -83,10 +98,12 @@ func controllerTable(e *controllerEnv) []setting.Setting {
 		{
 			Name:    "UPDATE_WINDOW_START",
 			Meaning: "daily window as hours:minutes:seconds; only without SCHEDULER_CRON_EXPRESSION",
+			Allowed: aTimeOfDay,
 		},
 		{
 			Name:    "UPDATE_WINDOW_STOP",
 			Meaning: "end of that window, on the next day if it is earlier than the start",
+			Allowed: aTimeOfDay,
 		},
 		{
 			Name: "STATE_TIMEOUT_STAGED", Fallback: "12m",
@@ -136,14 +153,20 @@ func controllerTable(e *controllerEnv) []setting.Setting {
 		{
 			Name:    "MY_NODE_NAME",
 			Meaning: "node of this pod, which is updated last",
-			Set:     setting.Into(&cfg.NodeName, setting.Text),
+			Allowed: setting.AnObjectName, Set: setting.Into(&cfg.NodeName, setting.ObjectName),
 		},
 		namespaceSetting,
+		termination.Setting(),
 	}, e.log.Settings("controller")...)
 }
 
+// aTimeOfDay is what the older window takes.
+const aTimeOfDay = "a time of day as hours:minutes:seconds, such as 22:30:0"
+
 // namespaceSetting is read by process.namespace.
-var namespaceSetting = setting.Setting{Name: "POD_NAMESPACE", Meaning: "namespace of the operator's objects; that of the pod if unset"}
+var namespaceSetting = setting.Setting{
+	Name: "POD_NAMESPACE", Meaning: "namespace of the operator's objects; that of the pod if unset", Allowed: setting.ANamespace,
+}
 
 func parseLength(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
@@ -180,9 +203,9 @@ func (p process) schedule(s *window.Config) (*window.Schedule, error) {
 	case err == nil:
 		return schedule, nil
 	case s.Expression != "":
-		return nil, cli.WithHint(cli.Usagef("SCHEDULER_CRON_EXPRESSION is %q: %w", s.Expression, err),
+		return nil, cli.WithHint(cli.Usagef("SCHEDULER_CRON_EXPRESSION is %s: %w", setting.Quote(s.Expression), err),
 			"\"0 0 22 * * Fri\" is Friday at 22:00; docs/operator/scheduling.md has more")
 	default:
-		return nil, cli.Usagef("%s is %q, %s is %q: %w", start, s.Start, stop, s.Stop, err)
+		return nil, cli.Usagef("%s is %s, %s is %s: %w", start, setting.Quote(s.Start), stop, setting.Quote(s.Stop), err)
 	}
 }

@@ -6,14 +6,18 @@ package main
 import (
 	"flag"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/controller"
 	"github.com/drydock-os/drydock/internal/plan"
 	"github.com/drydock-os/drydock/internal/setting"
+	"github.com/drydock-os/drydock/internal/testutil/settingtest"
 )
 
 // controllerWith reads an environment as the controller does.
@@ -45,6 +49,56 @@ func TestTheDefaultsOfTheController(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, cfg); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+// Every variable that the roles know, with values that are wrong, and with some that are right.
+func TestD46EveryWrongSettingStopsTheStart(t *testing.T) {
+	for role, settings := range map[string][]setting.Setting{
+		"controller": controllerTable(&controllerEnv{}), "apiserver": apiServerTable(&apiServerEnv{}),
+	} {
+		settingtest.Check(t, settings, "finding the Kubernetes API", func(env map[string]string) (int, string) {
+			if _, given := env["POD_NAMESPACE"]; !given {
+				env["POD_NAMESPACE"] = "test"
+			}
+			code, _, stderr := runWith(t, env, "drydock", role, "--kubeconfig", "/nowhere")
+			return code, stderr
+		})
+	}
+}
+
+// Settings that are right each, and wrong together.
+func TestD46SettingsThatContradictEachOther(t *testing.T) {
+	for _, tc := range []struct {
+		env  map[string]string
+		want string
+	}{
+		{map[string]string{"LEASE_DURATION": "3s"}, `LEASE_RENEW_DEADLINE is "3s", but may only be a time below LEASE_DURATION, which is 3s`},
+		{map[string]string{"LEASE_RENEW_DEADLINE": "4s"}, `LEASE_RENEW_DEADLINE is "4s"`},
+		{map[string]string{"LEASE_RETRY_PERIOD": "2.5s"}, `LEASE_RETRY_PERIOD is "2.5s", but may only be a time that is, with a fifth of it added, below LEASE_RENEW_DEADLINE, which is 3s`},
+		{map[string]string{"STATE_TIMEOUT_REBOOTED": "1h", "EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC": "3000"}, `STATE_TIMEOUT_REBOOTED is "1h0m0s", but may only be a time above 1h0m0s`},
+		{map[string]string{"UPDATE_WINDOW_START": "8:0:0"}, `UPDATE_WINDOW_STOP is "", but may only be a time such as 4:30:0, since UPDATE_WINDOW_START is set`},
+		{map[string]string{"UPDATE_WINDOW_STOP": "8:0:0"}, `UPDATE_WINDOW_START is ""`},
+		{map[string]string{"UPDATE_WINDOW_START": "8:0:0", "UPDATE_WINDOW_STOP": "8:0:0"}, "another time than the window start"},
+	} {
+		tc.env["POD_NAMESPACE"] = "test"
+		code, _, stderr := runWith(t, tc.env, "drydock", "controller", "--kubeconfig", "/nowhere")
+		if code != cli.ExitUsage || !strings.Contains(stderr, tc.want) {
+			t.Errorf("%v: exit %d with %q, want %q", tc.env, code, stderr, tc.want)
+		}
+	}
+}
+
+// What ends a role is left where the kubelet reads it.
+func TestTheKubeletIsToldWhatEndedARole(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	for _, args := range [][]string{{"./controller"}, {"./apiserver"}, {"./apiserver", "release-nodes"}} {
+		env := map[string]string{"POD_NAMESPACE": "test", "TERMINATION_LOG": file, "LOGGING_FORMATTER": "xml"}
+		_, _, stderr := runWith(t, env, args...)
+		got, err := os.ReadFile(file)
+		if err != nil || string(got) != stderr || stderr == "" {
+			t.Errorf("%v: left %q, %v, and printed %q", args, got, err, stderr)
+		}
 	}
 }
 

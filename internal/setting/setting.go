@@ -58,11 +58,16 @@ func Apply(env Env, settings []Setting) error {
 
 // Bad says which variable is wrong and what it may be.
 func Bad(name, value, allowed string) error {
+	return cli.Usagef("%s is %s, but may only be %s", name, Quote(value), allowed)
+}
+
+// Quote repeats a value in an error, however long or strange it is.
+func Quote(value string) string {
 	const most = 200 // bytes of the value that are repeated
 	if len(value) > most {
 		value = value[:most] + "…"
 	}
-	return cli.Usagef("%s is %q, but may only be %s", name, value, allowed)
+	return strconv.Quote(value)
 }
 
 // Into stores what parse makes of a value.
@@ -128,6 +133,34 @@ func Port(s string) (uint16, error) {
 
 // APort is what Port takes, for Allowed.
 const APort = "a port from 1 to 65535"
+
+// ObjectName takes what Kubernetes takes for names of nodes and pods.
+func ObjectName(s string) (string, error) { return name(s, 253, "-.") }
+
+// AnObjectName is what ObjectName takes, for Allowed.
+const AnObjectName = "a name of lower-case letters, digits, - and ., with a letter or digit at both ends"
+
+// Namespace takes what Kubernetes takes for names of namespaces.
+func Namespace(s string) (string, error) { return name(s, 63, "-") }
+
+// ANamespace is what Namespace takes, for Allowed.
+const ANamespace = "the name of a namespace: lower-case letters, digits and -, with a letter or digit at both ends"
+
+// name takes lower-case letters and digits, and between them what else is given.
+func name(s string, most int, between string) (string, error) {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		case i > 0 && i < len(s)-1 && strings.IndexByte(between, c) >= 0:
+		default:
+			return "", strconv.ErrSyntax
+		}
+	}
+	if s == "" || len(s) > most {
+		return "", strconv.ErrRange
+	}
+	return s, nil
+}
 
 // OneOf takes the given words, as they are.
 func OneOf(words ...string) func(string) (string, error) {
