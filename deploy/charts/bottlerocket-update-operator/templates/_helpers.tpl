@@ -56,6 +56,11 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{ if eq .Values.tls.mode "secret" }}{{ .Values.tls.secret.client }}{{ else }}brupop-apiserver-client-certificate{{ end }}
 {{- end }}
 
+{{- /* A number, or the text of one. One of a values file is a floating-point number, which would print as 1e+06. */ -}}
+{{- define "drydock.number" -}}
+{{ if kindIs "float64" . }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+
 {{- define "drydock.image" -}}
 {{ .Values.image | default (printf "ghcr.io/drydock-os/drydock:v%s" .Chart.AppVersion) }}
 {{- end }}
