@@ -174,6 +174,11 @@ var errCutOff = errors.New("the network is gone")
 // start runs a controller with the rights of its ServiceAccount.
 func (w *world) start(limit plan.Limit) *replica {
 	w.t.Helper()
+	return w.startWith(func(c *controller.Config) { c.MaxConcurrent = limit })
+}
+
+func (w *world) startWith(change func(*controller.Config)) *replica {
+	w.t.Helper()
 	r := &replica{ended: make(chan struct{})}
 	cfg := rest.CopyConfig(w.cluster.ServiceAccount(w.t, w.namespace, "brupop-controller-service-account"))
 	cfg.QPS = -1
@@ -182,10 +187,9 @@ func (w *world) start(limit plan.Limit) *replica {
 		conn, err := dialer.DialContext(ctx, network, address)
 		return &cuttable{conn, &r.cutOff}, err
 	}
-	c, err := controller.New(controller.Config{
-		REST: cfg, Namespace: w.namespace, MaxConcurrent: limit,
-		Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
-	})
+	config := controller.Config{REST: cfg, Namespace: w.namespace, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil))}
+	change(&config)
+	c, err := controller.New(config)
 	w.must(err)
 	ctx, stop := context.WithCancel(w.t.Context())
 	r.stop = stop

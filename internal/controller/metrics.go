@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -89,8 +90,8 @@ func (c *counters) count(before *v2.BottlerocketShadow, m plan.Move, now time.Ti
 	case plan.AttemptFailed, plan.StateTimedOut:
 		c.failures.WithLabelValues(string(m.Reason), string(m.From)).Inc()
 	}
-	if before.Spec.StateTransitionTimestamp == nil || m.From == plan.Idle || m.From == m.To {
-		return // idling is no part of an update
+	if before.Spec.StateTransitionTimestamp == nil || m.From == plan.Idle || m.From == m.To || m.Reason == plan.SpecRepaired {
+		return // idling is no part of an update, nor is what must not be
 	}
 	since, err := time.Parse(time.RFC3339Nano, *before.Spec.StateTransitionTimestamp)
 	if err != nil || now.Before(since) {
@@ -186,6 +187,15 @@ func (g *gauges) collectHosts(ch chan<- prometheus.Metric) {
 	for version, n := range versions {
 		ch <- gauge(hostsVersion, n, version)
 	}
+}
+
+// short cuts a word of a shadow, where anything may have been written by hand, to what a label or a line of a log can bear.
+func short[S ~string](s S) S {
+	const most = 128 // bytes
+	if len(s) > most {
+		return S(strings.ToValidUTF8(string(s[:most]), "")) + "…"
+	}
+	return s
 }
 
 func gauge(desc *prometheus.Desc, v float64, labels ...string) prometheus.Metric {

@@ -272,8 +272,8 @@ func (m *mirror) hosts() (states map[plan.State]float64, versions map[string]flo
 	versions = map[string]float64{}
 	for _, e := range m.order {
 		if st := e.seen.Status; st != nil {
-			states[st.CurrentState]++
-			versions[st.CurrentVersion]++
+			states[short(st.CurrentState)]++
+			versions[short(st.CurrentVersion)]++
 		}
 	}
 	return states, versions

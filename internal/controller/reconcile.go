@@ -182,8 +182,8 @@ func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m pl
 	written.ManagedFields = nil
 	r.mirror.put(written)
 	r.counters.count(brs, m, r.cfg.Now())
-	r.cfg.Log.Info("node moved", "node", m.Node, "from", m.From, "to", m.To, "version", m.Spec.Version, "reason", m.Reason)
-	if m.From != m.To {
+	r.cfg.Log.Info("node moved", "node", m.Node, "from", short(m.From), "to", m.To, "version", short(m.Spec.Version), "reason", m.Reason)
+	if m.From != m.To || m.Reason == plan.ClockStarted { // the latter means that somebody wrote by hand
 		r.announce(brs, m)
 	}
 	return nil

@@ -58,6 +58,6 @@ func (r *reconciler) removeOne(ctx context.Context, brs *v2.BottlerocketShadow, 
 	case err != nil:
 		return err
 	}
-	r.cfg.Log.Info("shadow removed", "node", nodeName, "reason", reason, "spec_state", brs.Spec.State)
+	r.cfg.Log.Info("shadow removed", "node", nodeName, "reason", reason, "spec_state", short(brs.Spec.State))
 	return nil
 }

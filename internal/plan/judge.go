@@ -109,11 +109,20 @@ func (f *Snapshot) judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 		if failed.IsZero() {
 			return invalid("the time of its last failure is not an RFC 3339 time: " + quote(status.FailedAt))
 		}
+		if failed.After(now.Add(clockSkew)) { // nobody knows for how long to pause
+			v := invalid("the time of its last failure is to come, so its clock is wrong or somebody wrote it by hand: " + quote(status.FailedAt))
+			v.wait.Until = failed
+			return v
+		}
 		wait.pause(failed, status.CrashCount, status.LastError)
 	}
 	if s.TimedOut.Count > 0 {
-		// A mark that cannot be read was not written by us, and pauses nothing.
-		wait.pause(parseTime(s.TimedOut.At), s.TimedOut.Count, "no answer in time in the state "+string(s.TimedOut.State))
+		// A mark that cannot be read, or that is of a time to come, was not written by us, and pauses nothing.
+		at := parseTime(s.TimedOut.At)
+		if at.After(now.Add(clockSkew)) {
+			at = time.Time{}
+		}
+		wait.pause(at, s.TimedOut.Count, "no answer in time in the state "+string(s.TimedOut.State))
 	}
 	if now.Before(wait.Until) {
 		wait.Reason, wait.Who = BackOff, Clock
@@ -135,7 +144,7 @@ func (f *Snapshot) judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 func stays(w Wait, status *Status, now time.Time) Wait {
 	check, held := status.Check, status.Held
 	if check.Error != "" { // it may be offered something, and not know
-		w.Reason, w.Who, w.Since, w.Detail = CheckFailing, Administrator, parseTime(check.FailingSince), check.Error
+		w.Reason, w.Who, w.Since, w.Detail = CheckFailing, Administrator, parseTime(check.FailingSince), cut(check.Error)
 		if last := parseTime(check.LastSuccess); !last.IsZero() {
 			w.Detail += "; the last look that succeeded was at " + last.UTC().Format(time.RFC3339)
 		}
@@ -164,7 +173,7 @@ func stays(w Wait, status *Status, now time.Time) Wait {
 // pause makes the wait last until the pause after the n-th failure in a row is over, if that is later.
 func (w *Wait) pause(failed time.Time, n uint32, cause string) {
 	if due := failed.Add(backOff(n)); due.After(w.Until) {
-		w.Since, w.Until, w.Detail = failed, due, cause
+		w.Since, w.Until, w.Detail = failed, due, cut(cause)
 	}
 }
 

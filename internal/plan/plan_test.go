@@ -96,6 +96,7 @@ func TestRows(t *testing.T) {
 		{name: "bad data: unknown status state", s: one(Spec{State: Idle}, reports("")), wait: InvalidData, who: Administrator},
 		{name: "bad data: version", s: one(Spec{State: Idle}, badVersion), wait: InvalidData, who: Administrator},
 		{name: "bad data: failure time", s: one(Spec{State: Idle}, failedAt("yesterday", 1)), wait: InvalidData, who: Administrator},
+		{name: "bad data: it failed in the future", s: one(Spec{State: Idle}, failedAt("2999-01-01T00:00:00Z", 1)), wait: InvalidData, who: Administrator},
 		{name: "bad data: staged without a version", s: one(Spec{State: staged}, reports(staged)), wait: InvalidData, who: Administrator},
 		{name: "bad data: a strange spec time harms nothing", s: one(Spec{State: staged, Since: "soon", Version: "1.21.0"}, reports(Idle)), wait: Staging, who: NodeAgent},
 	}

@@ -5,6 +5,7 @@ package plan
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -211,7 +212,7 @@ func describe(s *Shadow, reason MoveReason, version string) string {
 	case AttemptFailed:
 		d := "update to " + version + " failed"
 		if s.Status.LastError != "" {
-			d += ": " + s.Status.LastError
+			d += ": " + cut(s.Status.LastError)
 		}
 		return d
 	default:
@@ -220,10 +221,15 @@ func describe(s *Shadow, reason MoveReason, version string) string {
 }
 
 // clip cuts a word from a shadow to what a sentence can bear.
-func clip(s string) string {
-	const most = 80 // bytes
+func clip(s string) string { return cutTo(s, 80) }
+
+// cut does the same for a cause that takes a sentence or two.
+func cut(s string) string { return cutTo(s, 1024) }
+
+// cutTo cuts a text at a character.
+func cutTo(s string, most int) string {
 	if len(s) > most {
-		return s[:most] + "…"
+		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
 }

@@ -54,6 +54,7 @@ type BottlerocketShadowStatus struct {
 	CurrentState State `json:"current_state"`
 	// CrashCount counts the failed attempts since the last completed update.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=4294967295
 	// +kubebuilder:validation:Format=uint32
 	CrashCount uint32 `json:"crash_count"`
 	// StateTransitionFailureTimestamp is when the last attempt failed, in RFC 3339.
