@@ -4,6 +4,7 @@
 package agentapi
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"time"
@@ -17,7 +18,8 @@ const (
 // Backoff grows pauses exponentially from 50 ms to 5 s, each drawn from the upper half of its range so
 // that many agents do not return at the same moment. The zero value is ready to use.
 type Backoff struct {
-	next time.Duration
+	next     time.Duration
+	min, max time.Duration // other limits; zero means those above
 	// Random returns a number in [0,1); nil means math/rand.
 	Random func() float64
 }
@@ -28,7 +30,7 @@ func (b *Backoff) Next() time.Duration {
 	if random == nil {
 		random = rand.Float64
 	}
-	b.next = min(max(2*b.next, backoffMin), backoffMax)
+	b.next = min(max(2*b.next, cmp.Or(b.min, backoffMin)), cmp.Or(b.max, backoffMax))
 	return b.next/2 + time.Duration(random()*float64(b.next/2))
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -215,44 +216,58 @@ func TestWatchReconnects(t *testing.T) {
 	s.CloseClientConnections()
 }
 
+// An apiserver of the original knows no stream: the agent says so once, asks ever more rarely, each time by a connection of
+// its own, and goes on once there is another apiserver.
+func TestAnApiserverWithoutAStreamIsWaitedFor(t *testing.T) {
+	certificates, dir := certificatesFor(t)
+	synctest.Test(t, func(t *testing.T) {
+		var asked []time.Time
+		handler := func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, time.Now())
+			if len(asked) <= 12 {
+				http.NotFound(w, r)
+				return
+			}
+			_, _ = io.WriteString(w, `{"type":"ABSENT"}`+"\n")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}
+		p := servePipes(t, certificates, handler)
+		var log strings.Builder
+		c := p.client(t, dir, slog.New(slog.NewTextHandler(&log, nil)))
+		ctx, cancel := context.WithCancel(t.Context())
+		_ = c.Watch(ctx, func(Event) { cancel() })
+		if len(asked) != 13 || p.dials != 13 {
+			t.Fatalf("asked %d times over %d connections", len(asked), p.dials)
+		}
+		for i := 1; i < len(asked); i++ {
+			gap, most := asked[i].Sub(asked[i-1]), min(oldPauseMin<<(i-1), oldPauseMax)
+			if gap < most/2 || gap > most+time.Second {
+				t.Errorf("pause %d is %v, want from %v to %v", i, gap, most/2, most)
+			}
+		}
+		said := log.String()
+		if strings.Count(said, "level=WARN") != 1 || !strings.Contains(said, "older than this agent") || !strings.Contains(said, "upgrade the Deployment brupop-apiserver") {
+			t.Errorf("the log:\n%s", said)
+		}
+		if !strings.Contains(said, "is back") {
+			t.Errorf("the log does not tell of the end:\n%s", said)
+		}
+	})
+}
+
 // A stream that says nothing for 45 s is dead, although its connection is open.
 func TestASilentStreamIsLeft(t *testing.T) {
-	dir := t.TempDir()
-	cert := newServer(t, func(http.ResponseWriter, *http.Request) {})
-	for name, from := range map[string]string{"token": "token", "ca.crt": "ca.crt"} {
-		data, err := os.ReadFile(filepath.Join(cert.dir, from))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	certificates := cert.TLS.Certificates
+	certificates, dir := certificatesFor(t)
 	synctest.Test(t, func(t *testing.T) {
 		var began []time.Time
-		pipes := make(chan net.Conn)
-		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := servePipes(t, certificates, func(w http.ResponseWriter, r *http.Request) {
 			began = append(began, time.Now())
 			_, _ = io.WriteString(w, `{"type":"ABSENT"}`+"\n")
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
-		})}
-		l := &pipeListener{conns: pipes, done: make(chan struct{})}
-		go func() {
-			_ = srv.Serve(tls.NewListener(l, &tls.Config{Certificates: certificates, NextProtos: []string{"http/1.1"}}))
-		}()
-		c, err := NewClient(Config{
-			URL: "https://example.com:443", NodeName: "n", TokenFile: filepath.Join(dir, "token"), CAFile: filepath.Join(dir, "ca.crt"),
-			Dial: func(context.Context, string, string) (net.Conn, error) {
-				near, far := net.Pipe()
-				pipes <- far
-				return near, nil
-			},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := p.client(t, dir, nil)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 		defer cancel()
 		_ = c.Watch(ctx, func(Event) {})
@@ -262,10 +277,55 @@ func TestASilentStreamIsLeft(t *testing.T) {
 		if gap := began[1].Sub(began[0]); gap < StreamTimeout || gap > StreamTimeout+time.Second {
 			t.Errorf("the silent stream was left after %v", gap)
 		}
-		c.Close()
+	})
+}
+
+// certificatesFor are certificates for example.com, and a directory with the files of an agent that trusts them.
+func certificatesFor(t *testing.T) ([]tls.Certificate, string) {
+	t.Helper()
+	s := newServer(t, func(http.ResponseWriter, *http.Request) {})
+	return s.TLS.Certificates, s.dir
+}
+
+// pipes is a server whose connections are pipes, which a test of time needs.
+type pipes struct {
+	conns chan net.Conn
+	dials int
+}
+
+// servePipes runs a server until the end of the test.
+func servePipes(t *testing.T, certificates []tls.Certificate, h http.HandlerFunc) *pipes {
+	t.Helper()
+	p := &pipes{conns: make(chan net.Conn)}
+	srv := &http.Server{Handler: h}
+	l := &pipeListener{conns: p.conns, done: make(chan struct{})}
+	go func() {
+		_ = srv.Serve(tls.NewListener(l, &tls.Config{Certificates: certificates, NextProtos: []string{"http/1.1"}}))
+	}()
+	t.Cleanup(func() {
 		_ = srv.Close()
 		l.Close()
 	})
+	return p
+}
+
+// client is an agent's client for the server.
+func (p *pipes) client(t *testing.T, dir string, log *slog.Logger) *Client {
+	t.Helper()
+	c, err := NewClient(Config{
+		URL: "https://example.com:443", NodeName: "n", TokenFile: filepath.Join(dir, "token"), CAFile: filepath.Join(dir, "ca.crt"), Log: log,
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			p.dials++
+			near, far := net.Pipe()
+			p.conns <- far
+			return near, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }
 
 type pipeListener struct {

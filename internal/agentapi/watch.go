@@ -19,15 +19,24 @@ const maxLine = 256 << 10
 // errSilent ends a stream on which nothing was heard for StreamTimeout.
 var errSilent = fmt.Errorf("no line for %v", StreamTimeout)
 
+// oldPauseMin and oldPauseMax bound the pauses while the apiserver knows no stream: somebody has to upgrade it.
+const (
+	oldPauseMin = time.Second
+	oldPauseMax = time.Minute
+)
+
 // Watch calls f for each STATE and ABSENT event, one at a time, until ctx ends, and returns ctx's error.
 // It reconnects by itself with growing pauses; after a connect the first event tells the whole state, so
 // that nothing is missed. What went wrong is logged once per break, not once per try.
 func (c *Client) Watch(ctx context.Context, f func(Event)) error {
 	var pause Backoff
+	var older Backoff
+	older.min, older.max = oldPauseMin, oldPauseMax
 	broken := false
 	for {
 		err := c.stream(ctx, func(e Event) {
 			pause.Reset()
+			older.Reset()
 			if broken {
 				broken = false
 				c.cfg.Log.Info("stream of the desired state is back")
@@ -38,6 +47,20 @@ func (c *Client) Watch(ctx context.Context, f func(Event)) error {
 		})
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if Code(err) == http.StatusNotFound {
+			// An apiserver that does not know the path, as those of the original. Behind the same name there may be one
+			// that does, so the next try gets a connection of its own.
+			c.creds.close()
+			if !broken {
+				broken = true
+				c.cfg.Log.Warn("the apiserver is older than this agent and has no stream of the desired state: nothing happens on this node until it is upgraded",
+					"next", "upgrade the Deployment brupop-apiserver; the agent goes on by itself then", "error", err)
+			}
+			if err := Wait(ctx, older.Next()); err != nil {
+				return err
+			}
+			continue
 		}
 		d := max(pause.Next(), RetryAfter(err))
 		switch code := Code(err); {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -287,35 +288,53 @@ func textsOrNull(texts map[string]string) any {
 	return fields
 }
 
+// maxWireText bounds each text that an agent is told of its shadow, in bytes. Agents write less; more was written by hand,
+// and must not make the agent's stream unreadable.
+const maxWireText = 4096
+
+func onWire(s string) string {
+	if len(s) > maxWireText {
+		return strings.ToValidUTF8(s[:maxWireText], "")
+	}
+	return s
+}
+
+func onWireOrNull[S ~string](s *S) *string {
+	if s == nil {
+		return nil
+	}
+	return new(onWire(string(*s)))
+}
+
 func wireSpec(s v2.BottlerocketShadowSpec) *agentapi.Spec {
 	return &agentapi.Spec{
-		State:                    agentapi.State(s.State),
-		StateTransitionTimestamp: s.StateTransitionTimestamp,
-		Version:                  (*string)(s.Version),
+		State:                    agentapi.State(onWire(string(s.State))),
+		StateTransitionTimestamp: onWireOrNull(s.StateTransitionTimestamp),
+		Version:                  onWireOrNull(s.Version),
 	}
 }
 
 func wireStatus(s v2.BottlerocketShadowStatus) *agentapi.Status {
 	var check agentapi.Check
 	if c := s.UpdateCheck; c != nil {
-		check = agentapi.Check{Error: c.Error, FailingSince: c.FailingSince, LastSuccess: c.LastSuccess}
+		check = agentapi.Check{Error: onWire(c.Error), FailingSince: onWire(c.FailingSince), LastSuccess: onWire(c.LastSuccess)}
 	}
 	var held agentapi.Held
 	if h := s.HeldUpdate; h != nil {
-		held = agentapi.Held(*h)
+		held = agentapi.Held{Version: onWire(h.Version), Reason: onWire(h.Reason), Until: onWire(h.Until), LockedTo: onWire(h.LockedTo)}
 	}
 	return &agentapi.Status{
 		UpdateCheck:                     check,
 		HeldUpdate:                      held,
-		CurrentVersion:                  string(s.CurrentVersion),
-		TargetVersion:                   string(s.TargetVersion),
-		CurrentState:                    agentapi.State(s.CurrentState),
+		CurrentVersion:                  onWire(string(s.CurrentVersion)),
+		TargetVersion:                   onWire(string(s.TargetVersion)),
+		CurrentState:                    agentapi.State(onWire(string(s.CurrentState))),
 		CrashCount:                      s.CrashCount,
-		StateTransitionFailureTimestamp: s.StateTransitionFailureTimestamp,
-		Message:                         s.Message,
-		LastError:                       s.LastError,
-		Slot:                            s.Slot,
-		BootID:                          s.BootID,
+		StateTransitionFailureTimestamp: onWireOrNull(s.StateTransitionFailureTimestamp),
+		Message:                         onWire(s.Message),
+		LastError:                       onWire(s.LastError),
+		Slot:                            onWire(s.Slot),
+		BootID:                          onWire(s.BootID),
 	}
 }
 

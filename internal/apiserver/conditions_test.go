@@ -89,6 +89,7 @@ func TestD18ALongDrainShowsInTheStatus(t *testing.T) {
 		}
 	}
 	put(agentapi.StagedAndPerformedUpdate)
+	f.ask(n.Name, v2.RebootedIntoUpdate, "1.1.0")
 	done := make(chan error, 1)
 	go func() { done <- c.CordonAndDrain(t.Context()) }()
 	f.eventually("the status names pod and budget", func() bool {

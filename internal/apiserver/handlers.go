@@ -110,6 +110,11 @@ func readStatus(w http.ResponseWriter, r *http.Request) (agentapi.Status, error)
 func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.Identity) error {
 	ctx, cancel := s.untilStop(r.Context())
 	defer cancel()
+	ctx, done, err := s.whileWanted(ctx, id.NodeName)
+	if err != nil {
+		return err
+	}
+	defer done()
 	node, err := s.cluster.nodes.Cordon(ctx, id.NodeName)
 	if err != nil {
 		return s.stoppedOr(ctx, err)
@@ -150,6 +155,9 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 	if ctx.Err() != nil {
 		s.metrics.drains.WithLabelValues("interrupted").Inc()
 		log.Info("drain interrupted", "took", took, "cause", context.Cause(ctx))
+		if errors.Is(context.Cause(ctx), errCalledOff) {
+			s.releases.Add(id.NodeName) // if its shadow is gone, this cordon may have come after the marks were lifted
+		}
 		return s.stoppedOr(ctx, err)
 	}
 	s.metrics.drains.WithLabelValues("failed").Inc()

@@ -38,18 +38,24 @@ type oldAgent struct {
 // send makes a request as the original does; anything but 200 is an error for it.
 func (a *oldAgent) send(method, path, body string) string {
 	a.f.t.Helper()
+	a.calls = append(a.calls, strings.TrimPrefix(path, agentapi.PathResource))
+	got := a.try(method, path, body)
+	if got.code != 200 {
+		a.f.t.Fatalf("%s %s: %d %s", method, path, got.code, got.body)
+	}
+	return got.body
+}
+
+// try is one try of such a request; the original makes up to six, whatever the answer is.
+func (a *oldAgent) try(method, path, body string) answer {
+	a.f.t.Helper()
 	header := map[string]string{
 		agentapi.HeaderNodeName: a.node.Name, agentapi.HeaderNodeUID: string(a.node.UID), agentapi.HeaderToken: a.token,
 	}
 	if method == "PUT" {
 		header["Content-Type"] = "application/json"
 	}
-	a.calls = append(a.calls, strings.TrimPrefix(path, agentapi.PathResource))
-	got := a.r.raw(a.f.t, method, path, []byte(body), header)
-	if got.code != 200 {
-		a.f.t.Fatalf("%s %s: %d %s", method, path, got.code, got.body)
-	}
-	return got.body
+	return a.r.raw(a.f.t, method, path, []byte(body), header)
 }
 
 // put writes a status with exactly the five keys of the original, and decodes the echo.
@@ -136,11 +142,16 @@ func (a *oldAgent) loop() {
 // control takes one look with the controller's rules, and writes what they say.
 func (f *fixture) control(node string) (moved bool) {
 	f.t.Helper()
+	return f.controlAt(node, time.Now(), plan.Timeouts{})
+}
+
+func (f *fixture) controlAt(node string, now time.Time, limits plan.Timeouts) (moved bool) {
+	f.t.Helper()
 	var n corev1.Node
 	if err := f.client.Get(f.t.Context(), client.ObjectKey{Name: node}, &n); err != nil {
 		f.t.Fatal(err)
 	}
-	s := plan.Snapshot{Nodes: []plan.Node{fleetview.Node(&n)}, MaxConcurrent: 1, CountUnavailable: true}
+	s := plan.Snapshot{Nodes: []plan.Node{fleetview.Node(&n)}, MaxConcurrent: 1, CountUnavailable: true, Timeouts: limits}
 	var brs v2.BottlerocketShadow
 	switch err := f.client.Get(f.t.Context(), client.ObjectKey{Namespace: f.ns, Name: v2.ShadowName(node)}, &brs); {
 	case client.IgnoreNotFound(err) != nil:
@@ -148,7 +159,7 @@ func (f *fixture) control(node string) (moved bool) {
 	case err == nil:
 		s.Shadows = []plan.Shadow{fleetview.Shadow(&brs)}
 	}
-	d := plan.Next(s, time.Now())
+	d := plan.Next(s, now)
 	if len(d.Removals) > 0 {
 		f.t.Fatalf("removed: %+v", d.Removals)
 	}
@@ -235,6 +246,117 @@ func TestAnAgentOfTheOriginalUpdatesItsNode(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ask changes what the controller wants of a node.
+func (f *fixture) ask(node string, state v2.State, version string) {
+	f.t.Helper()
+	s := f.shadow(node)
+	s.Spec.State, s.Spec.Version = state, (*v2.Version)(orNull(version))
+	if err := f.client.Update(f.t.Context(), s); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// A drain for an agent of the original that takes too long. The agent waits without a limit and tries six times. Each try
+// ends at our limit, with what blocks; the controller calls the update off, which ends the try that runs then and all
+// later ones at once; the agent reports its failure and puts the node back into service.
+func TestADrainOfAnOldAgentHasAnEnd(t *testing.T) {
+	const limit = 2 * time.Second
+	f := newFixture(t)
+	r := f.serve(func(c *Config) { c.DrainDeadline = limit })
+	n := f.node("n")
+	n.Labels = map[string]string{v2.UpdaterInterfaceLabel: v2.UpdaterInterfaceVersion}
+	if err := f.client.Update(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	a := &oldAgent{f: f, r: r, node: n, token: f.token(f.daemonOf(n.Name), agentapi.Audience), running: "1.20.0", offered: "1.20.0"}
+	f.pod(f.ns, "stays", n.Name, "default", nil) // no kubelet runs: it never leaves
+	a.loop()                                     // POST
+	a.loop()                                     // the first PUT
+	a.offered = "1.21.0"
+	for f.shadow(n.Name).Spec.State != v2.RebootedIntoUpdate {
+		a.loop()
+		f.control(n.Name)
+	}
+
+	begun := time.Now()
+	first := a.try("POST", agentapi.PathDrain, "")
+	if took := time.Since(begun); first.code != 504 || !strings.Contains(first.body, f.ns+"/stays") || took < limit || took > limit+10*time.Second {
+		t.Fatalf("the first try: %d %q after %v, want 504 with what blocks after %v", first.code, first.body, took, limit)
+	}
+	second := make(chan answer, 1)
+	go func() {
+		defer close(second)
+		second <- a.try("POST", agentapi.PathDrain, "")
+	}()
+	f.eventually("the second try is at work", func() bool {
+		return strings.Contains(r.scrape(t), "drydock_apiserver_drains_running 1\n")
+	})
+	hour := time.Now().Add(time.Hour)
+	if !f.controlAt(n.Name, hour, plan.Timeouts{Rebooted: 30 * time.Minute}) || f.shadow(n.Name).Spec.State != v2.Idle {
+		t.Fatal("the controller does not call the update off")
+	}
+	tries := []answer{<-second}
+	begun = time.Now()
+	for len(tries) < 5 {
+		tries = append(tries, a.try("POST", agentapi.PathDrain, ""))
+	}
+	if took := time.Since(begun); took > limit {
+		t.Errorf("four tries after the end took %v", took)
+	}
+	for i, got := range tries {
+		if got.code != 503 || !strings.Contains(got.body, "called off") {
+			t.Errorf("try %d: %d %q, want 503", i+2, got.code, got.body)
+		}
+	}
+
+	now := time.Now().UTC().Format(time.RFC3339Nano)
+	a.put(agentapi.ErrorReset, 1, &now)
+	for range 3 {
+		a.loop()
+		f.control(n.Name)
+	}
+	brs := f.shadow(n.Name)
+	if brs.Spec.State != v2.Idle || brs.Status.CurrentState != v2.Idle || brs.Status.CrashCount != 1 {
+		t.Errorf("in the end: spec %+v, status %+v", brs.Spec, brs.Status)
+	}
+	var after corev1.Node
+	if err := f.client.Get(t.Context(), client.ObjectKeyFromObject(n), &after); err != nil {
+		t.Fatal(err)
+	}
+	if after.Spec.Unschedulable || len(after.Annotations) != len(n.Annotations) {
+		t.Errorf("the node is unschedulable %v, with %v", after.Spec.Unschedulable, after.Annotations)
+	}
+}
+
+// A drain that runs when the shadow is deleted ends, and leaves no cordon.
+func TestADrainEndsWithItsShadow(t *testing.T) {
+	f := newFixture(t)
+	r := f.serve()
+	n := f.node("n")
+	c := r.connect(n.Name, f.token(f.daemonOf(n.Name), agentapi.Audience))
+	if err := c.Create(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.eventually("the shadow is in the cache", func() bool { return r.server.cluster.hasShadow(t.Context(), n.Name) })
+	f.pod(f.ns, "stays", n.Name, "default", nil)
+	drained := make(chan error, 1)
+	go func() { drained <- c.CordonAndDrain(t.Context()) }()
+	schedulable := func(want bool) func() bool {
+		return func() bool {
+			var now corev1.Node
+			return f.client.Get(t.Context(), client.ObjectKeyFromObject(n), &now) == nil && now.Spec.Unschedulable != want
+		}
+	}
+	f.eventually("the node is cordoned", schedulable(false))
+	if err := f.client.Delete(t.Context(), f.shadow(n.Name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-drained; code(err) != 503 {
+		t.Errorf("the drain ended with %v", err)
+	}
+	f.eventually("the cordon is lifted", schedulable(true))
 }
 
 // daemonOf is the agent's pod as its DaemonSet makes it: no drain evicts it.

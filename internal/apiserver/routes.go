@@ -152,7 +152,7 @@ func statusOf(err error) int {
 		return http.StatusConflict
 	}
 	switch {
-	case errors.Is(err, errStopping), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errStopping), errors.Is(err, errCalledOff), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, errForeignShadow), apierrors.IsConflict(err):
 		return http.StatusConflict
@@ -176,10 +176,12 @@ func (s *Server) untilStop(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// stoppedOr returns errStopping when that is what ended ctx, else err.
+// stoppedOr returns errStopping or errCalledOff when that is what ended ctx, else err.
 func (s *Server) stoppedOr(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errStopping) {
-		return errStopping
+	for _, cause := range []error{errStopping, errCalledOff} {
+		if errors.Is(context.Cause(ctx), cause) {
+			return cause
+		}
 	}
 	return err
 }

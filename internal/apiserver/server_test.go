@@ -247,6 +247,35 @@ func TestStreamFollowsTheShadow(t *testing.T) {
 	}
 }
 
+// Whatever somebody writes into a shadow by hand, its agent can read the stream.
+func TestAHugeShadowDoesNotCutItsAgentOff(t *testing.T) {
+	f := newFixture(t)
+	n := f.node("n")
+	huge := strings.Repeat("ü", 300<<10)
+	f.create(&v2.BottlerocketShadow{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: v2.ShadowName(n.Name), Annotations: map[string]string{"note": strings.Repeat("x", 200<<10)}},
+		Spec:       v2.BottlerocketShadowSpec{State: v2.MonitoringUpdate, StateTransitionTimestamp: &huge},
+	})
+	s := f.shadow(n.Name)
+	s.Status = &v2.BottlerocketShadowStatus{CurrentVersion: "1.0.0", TargetVersion: "1.0.0", CurrentState: v2.Idle, LastError: huge[:200<<10], Message: huge[:100<<10]}
+	if err := f.client.Status().Update(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	r := f.serve()
+	c := r.connect(n.Name, f.token(f.agent(n.Name), agentapi.Audience))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := c.Watch(ctx, func(e agentapi.Event) {
+		if e.Spec.State != agentapi.MonitoringUpdate || len(e.Status.LastError) != maxWireText {
+			t.Errorf("state %s with an error of %d bytes", e.Spec.State, len(e.Status.LastError))
+		}
+		cancel()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the stream: %v", err)
+	}
+}
+
 func TestD14ShutdownEndsStreamsAndDrains(t *testing.T) {
 	f := newFixture(t)
 	n := f.node("n")
