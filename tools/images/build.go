@@ -44,7 +44,7 @@ type platform struct {
 	image  v1.Image
 	sbom   []byte
 	digest v1.Hash
-	packed int64 // bytes to transfer
+	packed int64 // bytes that a registry stores for it: the compressed layer, the configuration and the manifest
 	plain  int64 // bytes on disk
 }
 

@@ -89,8 +89,25 @@ func assemble(cfg config, arch string, files []file) (platform, error) {
 	if p.digest, err = annotated.Digest(); err != nil {
 		return platform{}, err
 	}
-	p.packed, err = layer.Size()
+	p.packed, err = stored(annotated)
 	return p, err
+}
+
+// stored is how many bytes a registry keeps of an image.
+func stored(img v1.Image) (int64, error) {
+	manifest, err := img.Manifest()
+	if err != nil {
+		return 0, err
+	}
+	size, err := img.Size()
+	if err != nil {
+		return 0, err
+	}
+	size += manifest.Config.Size
+	for _, l := range manifest.Layers {
+		size += l.Size
+	}
+	return size, nil
 }
 
 // add writes one file to the layer, owned by root and with the time of the commit.
