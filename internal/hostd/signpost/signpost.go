@@ -196,6 +196,8 @@ func hint(err error) error {
 		return cli.WithHint(err, "it holds a system that was activated or has run; 'signpost clear-inactive' gives it up")
 	case errors.Is(err, slot.ErrNotValid):
 		return cli.WithHint(err, "write an update first, with 'apiclient update apply' or 'updog update-image'")
+	case errors.Is(err, slot.ErrNotBootable):
+		return cli.WithHint(err, "the other slot holds no system that has proved itself; 'signpost status' shows both")
 	case errors.Is(err, slot.ErrActiveNotGood):
 		return cli.WithHint(err, "wait until the running system has passed its health checks")
 	}
