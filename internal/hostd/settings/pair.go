@@ -53,15 +53,15 @@ func (m *Model) ParsePairs(pairs []string) (map[store.Key]store.Value, error) {
 			return nil, err
 		}
 		segments[len(segments)-1] = canonicalName(s, segments[len(segments)-1])
+		var v any = text
 		if guess := guessValue(text); guess != nil {
-			if _, ok := s.of.parse(guess); ok {
-				if err := s.read(segments, guess, values); err != nil {
-					return nil, err
-				}
-				continue
+			_, fits := s.of.parse(guess)
+			_, fitsAsText := s.of.parse(text)
+			if fits || !fitsAsText { // when neither does, the complaint is about what people have written
+				v = guess
 			}
 		}
-		if err := s.read(segments, text, values); err != nil {
+		if err := s.read(segments, v, values); err != nil {
 			return nil, err
 		}
 	}

@@ -163,6 +163,10 @@ func TestParsePairs(t *testing.T) {
 			t.Errorf("%.40q: %v, %v; want %v", c.in, got, err, c.want)
 		}
 	}
+	// The complaint is about what was written: a number that is none of those that may be.
+	if _, err := m.ParsePairs([]string{"updates.rate-limit=5"}); err == nil || !strings.Contains(err.Error(), ": 5 is not valid") {
+		t.Errorf("got error %v", err)
+	}
 }
 
 func TestVariantsHaveTheirOwnSettings(t *testing.T) {
