@@ -82,8 +82,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// site makes a repository with a web server, the files of a host in root/, and disk.img with the given version in slot
-// A: site VERSION.
+// site makes a repository with a web server at $URL, the files of a host in root/, and disk.img with the given version
+// in slot A: site VERSION.
 func site(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: site VERSION")
@@ -98,6 +98,7 @@ func site(ts *testscript.TestScript, neg bool, args []string) {
 		"metadata_base_url = %q\ntargets_base_url = %q\nseed = 17\nversion_lock = \"latest\"\nignore_waves = false\n",
 		server.URL+"/"+variant+"/"+arch()+"/", server.URL+"/targets/"))
 	ts.Setenv("ARCH", arch())
+	ts.Setenv("URL", server.URL)
 }
 
 func writeFile(ts *testscript.TestScript, name, text string) {
