@@ -5,16 +5,20 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containerd/log"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/hostd/hostctr"
@@ -121,6 +125,49 @@ An image that cannot be pulled after five tries is not fatal when one of the sam
 	s.registryFlag(c)
 	return c
 }
+
+func newExecCmd(s *settings) *cobra.Command {
+	var tty bool
+	c := &cobra.Command{
+		Use:   "exec [--tty] NAME COMMAND [ARGUMENT...]",
+		Short: "Run a command in a container that runs",
+		Long: `Run a command in a container that runs, with the input, output and signals of this program, and end with
+its exit code. A second SIGTERM kills the command. The host daemon runs this for 'apiclient exec'.`,
+		Example: "  host-ctr exec --tty admin sh",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return withUsage(c, cli.Usagef("want the name of a container and a command"))
+			}
+			if tty && !term.IsTerminal(int(os.Stdin.Fd())) {
+				return withUsage(c, cli.Usagef("--tty: the input is no terminal"))
+			}
+			signals := make(chan os.Signal, 8)
+			signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGWINCH)
+			defer signal.Stop(signals)
+			return s.do(c, func(r *hostctr.Runtime) error {
+				code, err := r.Exec(c.Context(), hostctr.Command{
+					Container: args[0], Args: args[1:], Stdin: os.Stdin, TTY: tty, Term: os.Getenv("TERM"), Signals: signals,
+				})
+				if errors.Is(err, hostctr.ErrNotRunning) {
+					err = cli.WithHint(err, "see settings.host-containers.%s", args[0])
+				}
+				if err == nil && code != 0 {
+					err = exitCode(code)
+				}
+				return err
+			})
+		},
+	}
+	c.Flags().SetInterspersed(false) // what follows the name is the command's own
+	c.Flags().BoolVarP(&tty, "tty", "t", false, "give the command a terminal; the input must be one")
+	return c
+}
+
+// exitCode is how a command in a container has ended, which has said itself what there is to say.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func newPullCmd(s *settings) *cobra.Command {
 	var source string

@@ -3,7 +3,8 @@
 
 // Command host-ctr runs containers of the host itself.
 //
-// Exit codes: 0 the container ended well or was stopped, 1 failed, 2 the command line is wrong.
+// Exit codes: 0 the container ended well or was stopped, 1 failed, 2 the command line is wrong; of exec, that of the
+// command.
 package main
 
 import (
@@ -31,6 +32,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot(stdout, stderr)
 	root.SetArgs(modern(args))
 	err := root.ExecuteContext(ctx)
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return cli.ExitOK // asked to stop, and stopped
 	}
@@ -46,7 +50,8 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 The unit host-containers@NAME runs this program; 'hostd host-containers' starts and stops the unit as the
 settings say.
 
-Exit codes: 0 the container ended well or was stopped, 1 failed, 2 the command line is wrong.`,
+Exit codes: 0 the container ended well or was stopped, 1 failed, 2 the command line is wrong; of exec, that
+of the command.`,
 		Args:          noArguments,
 		RunE:          func(c *cobra.Command, _ []string) error { return withUsage(c, cli.Usagef("no command given")) },
 		SilenceErrors: true, // run prints them, once
@@ -59,7 +64,7 @@ Exit codes: 0 the container ended well or was stopped, 1 failed, 2 the command l
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return withUsage(c, err) })
 	s.flags(root.PersistentFlags())
-	root.AddCommand(newRunCmd(s), newPullCmd(s), newCleanUpCmd(s), manpage.Command(nil))
+	root.AddCommand(newRunCmd(s), newExecCmd(s), newPullCmd(s), newCleanUpCmd(s), manpage.Command(nil))
 	return root
 }
 

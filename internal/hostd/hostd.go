@@ -38,8 +38,8 @@ type Config struct {
 	SocketPath    string // below Root; default hostapi.DefaultSocket
 	SocketGID     int    // group of the socket; negative: that of the process
 	RebootProgram string // default /usr/bin/systemctl; not below Root
-	ExecProgram   string // called with the name of a host container and a command, to run it there; default: ctr, when Root is /
-	ExecSocket    string // of the containerd of host containers, for ctr; default DefaultExecSocket
+	ExecProgram   string // called with the name of a host container and a command, to run it there; default: host-ctr, below Root
+	ExecSocket    string // of the containerd of host containers, below Root; default DefaultExecSocket
 	NotifySocket  string // of the service manager, from $NOTIFY_SOCKET; default: nobody is told
 
 	HTTP *http.Client     // for update repositories; default: one made by the update settings

@@ -141,7 +141,7 @@ func (c *child) signal(s syscall.Signal) { _ = c.process.Signal(s) } // it may h
 
 // terminate asks the program to end, unless it has, and ends it after the grace. What it had open of ours is closed
 // then.
-func (c *child) terminate(grace time.Duration) {
+func (c *child) terminate(grace, last time.Duration) {
 	select {
 	case <-c.done:
 	default:
@@ -152,8 +152,13 @@ func (c *child) terminate(grace time.Duration) {
 		select {
 		case <-c.done:
 		case <-time.After(grace):
-			c.signal(syscall.SIGKILL)
-			<-c.done
+			c.signal(syscall.SIGTERM) // what stands for a command in a container kills that now
+			select {
+			case <-c.done:
+			case <-time.After(last):
+				c.signal(syscall.SIGKILL)
+				<-c.done
+			}
 		}
 	}
 	c.close()

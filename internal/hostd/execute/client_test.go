@@ -28,7 +28,7 @@ type fixture struct {
 }
 
 // patient are limits that no test gets to.
-var patient = limits{ping: time.Hour, silence: time.Hour, kill: time.Minute, stop: time.Minute, sessions: 100}
+var patient = limits{ping: time.Hour, silence: time.Hour, kill: time.Minute, stop: time.Minute, last: time.Minute, sessions: 100}
 
 func serve(t *testing.T, l limits) *fixture {
 	t.Helper()

@@ -36,6 +36,7 @@ type limits struct {
 	ping, silence time.Duration
 	kill          time.Duration // after SIGTERM
 	stop          time.Duration // the same, when the server is closed
+	last          time.Duration // after the second SIGTERM
 	sessions      int
 }
 
@@ -48,6 +49,9 @@ const (
 
 	// stopAfter is the same when the host daemon stops: the service manager waits for it.
 	stopAfter = time.Second
+
+	// lastGrace is how long a program has after it was told once more, which is for those that must end another one.
+	lastGrace = 2 * time.Second
 )
 
 // Server runs programs for clients.
@@ -67,7 +71,7 @@ func New(cfg Config) *Server {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.limits == (limits{}) {
-		cfg.limits = limits{execapi.PingEvery, execapi.MaxSilence, killAfter, stopAfter, maxSessions}
+		cfg.limits = limits{execapi.PingEvery, execapi.MaxSilence, killAfter, stopAfter, lastGrace, maxSessions}
 	}
 	return &Server{cfg: cfg, stopping: make(chan struct{})}
 }

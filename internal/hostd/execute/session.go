@@ -99,7 +99,7 @@ func (x *session) run(ctx context.Context) {
 	if errors.Is(cause, errStopping) {
 		grace = x.server.cfg.limits.stop
 	}
-	x.child.terminate(grace)
+	x.child.terminate(grace, x.server.cfg.limits.last)
 	x.log.Info("exec ended", "pid", x.child.pid, "status", x.child.code, "reason", cause.Error())
 }
 

@@ -178,7 +178,7 @@ func TestTheProgramEndsWithItsClient(t *testing.T) {
 
 func TestAProgramThatDoesNotEndIsKilled(t *testing.T) {
 	l := patient
-	l.kill = time.Millisecond
+	l.kill, l.last = time.Millisecond, time.Millisecond
 	f := serve(t, l)
 	file := filepath.Join(t.TempDir(), "pid")
 	r := f.shell("trap '' TERM; echo $$ >$0; echo ready; exec sleep 600", file)
@@ -237,7 +237,7 @@ func TestPingsAreAnswered(t *testing.T) {
 
 func TestClosingEndsEverything(t *testing.T) {
 	l := patient
-	l.stop = time.Millisecond
+	l.stop, l.last = time.Millisecond, time.Millisecond
 	f := serve(t, l)
 	waiting, deaf := f.connect(), f.shell("trap '' TERM; echo ready; exec sleep 600")
 	deaf.await("ready")

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Drydock authors
 
 // Command probe is all there is in the image of the tests. It writes what it finds in its container into its persistent
-// folder and waits for SIGTERM, unless it is told otherwise.
+// folder and waits for SIGTERM, unless it is told otherwise. With arguments it is a command that runs beside it.
 package main
 
 import (
@@ -18,7 +18,12 @@ import (
 // dirs of both kinds of containers.
 var dirs = []string{"/.bottlerocket/host-containers/current/", "/.bottlerocket/bootstrap-containers/current/"}
 
-func main() {
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	if len(args) > 0 {
+		return command(args)
+	}
 	dir := dirs[0]
 	if _, err := os.Stat(dir); err != nil {
 		dir = dirs[1]
@@ -64,7 +69,7 @@ func main() {
 	fmt.Fprintln(os.Stderr, "probe: err")
 	switch string(order) {
 	case "exit 0":
-		return
+		return 0
 	case "fail":
 		panic("as it was told") // exit code 2
 	case "stubborn":
@@ -72,6 +77,7 @@ func main() {
 	}
 	<-stop
 	must(os.WriteFile(dir+"stopped", nil, 0o600))
+	return 0
 }
 
 func exists(name string) bool {
