@@ -139,6 +139,11 @@ func TestChangeSettings(t *testing.T) {
 		}},
 		{[]string{"apply"}, "motd = 1", 1, nil},
 		{[]string{"apply"}, "{", 1, nil},
+		{[]string{"apply"}, "[settings]\nmotd = 2020-01-01", 1, nil},
+		{[]string{"apply"}, " {\"settings\":{\"motd\":\"j\"}}\n", 0, []string{`PATCH /settings?` + applyTx + ` {"motd":"j"}`, "POST /tx/commit_and_apply?" + applyTx}},
+		{[]string{"apply"}, "[settings.updates]\nseed = 1.0", 0, []string{ // what it is, is for the host to say
+			`PATCH /settings?` + applyTx + ` {"updates":{"seed":1.0}}`, "POST /tx/commit_and_apply?" + applyTx,
+		}},
 		{[]string{"apply", web.URL + "/none"}, "", 1, nil},
 		{[]string{"apply", "file:///does/not/exist"}, "", 1, nil},
 		{[]string{"apply", file}, "", 1, nil}, // not a URI
@@ -151,6 +156,19 @@ func TestChangeSettings(t *testing.T) {
 		}
 		if diff := cmp.Diff(tc.want, h.asked); diff != "" {
 			t.Errorf("%q asked:\n%s", tc.args, diff)
+		}
+	}
+	// A mistake is told in the language that it was made in.
+	for stdin, want := range map[string]string{
+		"[settings]\nmotd = \n":   "reading settings from -: line 2: ",
+		"[settings]\nmotd = inf":  "reading settings from -: line 2: settings.motd: +Inf is not valid",
+		`{"settings":{"motd":}}`:  "reading settings from -: invalid character '}'",
+		"motd = 'x'":              "no 'settings' at the top",
+		`{"settings":["a"]}`:      "no 'settings' at the top",
+		"settings:\n  motd: hi\n": "reading settings from -: line 1: ",
+	} {
+		if code, _, stderr := newHost(t).call(stdin, "apply"); code != 1 || !strings.HasPrefix(stderr, "reading settings from -: ") || !strings.Contains(stderr, want) {
+			t.Errorf("%q: exit code %d, stderr %q", stdin, code, stderr)
 		}
 	}
 	// What was refused does not stay pending.

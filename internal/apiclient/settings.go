@@ -18,9 +18,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pelletier/go-toml/v2"
-
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/hostapi/userdata"
 )
 
 // get prints what the host says about itself.
@@ -207,22 +206,28 @@ func (a *app) source(ctx context.Context, name string) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading settings from %s: %w", name, err)
 	}
-	parsed := map[string]any{}
-	if tomlErr := toml.Unmarshal(data, &parsed); tomlErr != nil {
-		v, err := decode(data)
-		if err != nil {
-			return nil, fmt.Errorf("reading settings from %s: neither TOML (%w) nor JSON (%w)", name, tomlErr, err)
-		}
-		var ok bool
-		if parsed, ok = v.(map[string]any); !ok {
-			return nil, fmt.Errorf("reading settings from %s: want an object", name)
-		}
+	parsed, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading settings from %s: %w", name, err)
 	}
 	settings, ok := parsed["settings"].(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("reading settings from %s: no 'settings' at the top", name)
 	}
 	return settings, nil
+}
+
+// parse reads TOML or JSON. No TOML begins with a brace, and all JSON that has settings does; so that a mistake is told
+// in the language that it was made in.
+func parse(data []byte) (map[string]any, error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return userdata.Parse(data)
+	}
+	v, err := decode(data)
+	if err != nil {
+		return nil, err
+	}
+	return v.(map[string]any), nil
 }
 
 func (a *app) read(ctx context.Context, name string) ([]byte, error) {

@@ -51,21 +51,36 @@ func TestUserDataIsUnpacked(t *testing.T) {
 	}
 }
 
+// mistake is what an *Error begins with.
+type mistake struct {
+	Line        int
+	Key, Reason string
+}
+
 func TestWrongUserDataNamesLineAndKey(t *testing.T) {
 	for _, tc := range []struct {
 		text string
-		want Error
+		want mistake
 	}{
-		{"[settings]\nmotd = 'x'\n\n[settings.kubernetes]\ncluster-nam = 'x'\n", Error{5, "settings.kubernetes.cluster-nam", "unknown setting"}},
-		{"[settings.updates]\n# seed\nseed = -1\n", Error{3, "settings.updates.seed", "-1 is not valid"}},
-		{"[settings]\nkubernetes = { max-pods = 'many' }\n", Error{2, "settings.kubernetes.max-pods", "is not valid"}},
-		{"[settings]\nmotd = 'x'\nmotd = 'y'\n", Error{3, "", "already"}},
-		{"[settings]\nmotd = \n", Error{2, "", ""}},
-		{"[settings]\n[setings.updates]\nseed = 1\n", Error{2, "setings", "unknown table"}},
-		{"motd = 'x'", Error{1, "motd", "unknown table"}},
-		{"#!/bin/sh\necho\n", Error{2, "", ""}},
-		{"", Error{0, "", "there is no table settings"}},
-		{"\x1f\x8bxx", Error{0, "", "unpacking gzip"}},
+		{"[settings]\nmotd = 'x'\n\n[settings.kubernetes]\ncluster-nam = 'x'\n", mistake{5, "settings.kubernetes.cluster-nam", "unknown setting"}},
+		{"[settings.updates]\n# seed\nseed = -1\n", mistake{3, "settings.updates.seed", "-1 is not valid"}},
+		{"[settings]\nkubernetes = { max-pods = 'many' }\n", mistake{2, "settings.kubernetes.max-pods", "is not valid"}},
+		{"[settings]\nmotd = 'x'\nmotd = 'y'\n", mistake{3, "settings.motd", "already"}},
+		{"[settings]\nmotd = \n", mistake{2, "", ""}},
+		{"[settings]\n[setings.updates]\nseed = 1\n", mistake{2, "setings", "unknown table"}},
+		{"motd = 'x'", mistake{1, "motd", "unknown table"}},
+		{"#!/bin/sh\necho\n", mistake{2, "", ""}},
+		{"[settings]\nmotd = 2020-01-01\n", mistake{2, "settings.motd", "no setting is a date"}},
+		{"[settings.updates]\nseed = inf\n", mistake{2, "settings.updates.seed", "is not valid"}},
+		{"[settings.updates]\nseed = 1.0\n", mistake{2, "settings.updates.seed", "1.0 is not valid: it must be a whole number"}},
+		{"[settings.kubernetes.node-labels]\nx = 'y'\n'a b' = 'c'\n", mistake{3, "settings.kubernetes.node-labels.a b", "the name"}},
+		{"[settings.kubernetes.node-labels]\n'" + strings.Repeat("a", 200) + "' = 'c'\n", mistake{2, "settings.kubernetes.node-labels." + strings.Repeat("a", 128) + "…", "the name"}},
+		{"\ufeff[settings]\r\nmotd = 1\r\n", mistake{2, "settings.motd", "it must be text"}},
+		{"[[settings]]\nmotd = 'x'\n", mistake{1, "settings", "it must be one table"}},
+		{"settings = 'x'\n", mistake{1, "settings", "it must be one table"}},
+		{"[settings]\nkubernetes = 'x'\n", mistake{2, "settings.kubernetes", "it must be an object"}},
+		{"", mistake{0, "", "there is no table settings"}},
+		{"\x1f\x8bxx", mistake{0, "", "unpacking gzip"}},
 	} {
 		_, err := Parse([]byte(tc.text), model)
 		got, ok := errors.AsType[*Error](err)

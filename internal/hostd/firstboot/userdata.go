@@ -11,11 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
-	"github.com/pelletier/go-toml/v2"
-	"github.com/pelletier/go-toml/v2/unstable"
-
+	"github.com/drydock-os/drydock/internal/hostapi/userdata"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/store"
 )
@@ -23,23 +22,8 @@ import (
 // MaxUserData is the largest user data that is read, unpacked, in bytes.
 const MaxUserData = 1 << 20
 
-// Error says where user data is wrong.
-type Error struct {
-	Line   int    // from 1, of the text unpacked; 0 where no line is at fault
-	Key    string // with settings in front, as far as it is known
-	Reason string
-}
-
-func (e *Error) Error() string {
-	s := e.Reason
-	if e.Key != "" {
-		s = e.Key + ": " + s
-	}
-	if e.Line > 0 {
-		s = fmt.Sprintf("line %d: %s", e.Line, s)
-	}
-	return s
-}
+// Error says where user data is wrong, once it is unpacked.
+type Error = userdata.Error
 
 // unpack undoes base64 and gzip, in whatever order somebody has packed it. Text with a table is never taken for base64.
 func unpack(data []byte) ([]byte, error) {
@@ -77,22 +61,21 @@ func Parse(data []byte, model *settings.Model) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var file map[string]any
-	if err := toml.Unmarshal(text, &file); err != nil {
-		if e, ok := errors.AsType[*toml.DecodeError](err); ok {
-			row, _ := e.Position()
-			return nil, &Error{Line: row, Reason: e.Error()}
-		}
-		return nil, &Error{Reason: err.Error()}
+	file, err := userdata.Parse(text)
+	if err != nil {
+		return nil, err
 	}
-	for name := range file {
+	for _, name := range slices.Sorted(maps.Keys(file)) {
 		if name != store.Settings {
-			return nil, &Error{Line: lineOf(text, []string{name}), Key: name, Reason: "unknown table: everything is in the table settings"}
+			return nil, &Error{Line: userdata.LineOf(text, []string{name}), Key: name, Reason: "unknown table: everything is in the table settings"}
 		}
 	}
 	table, ok := file[store.Settings].(map[string]any)
-	if !ok {
+	switch _, given := file[store.Settings]; {
+	case !given:
 		return nil, &Error{Reason: "there is no table settings"}
+	case !ok:
+		return nil, &Error{Line: userdata.LineOf(text, []string{store.Settings}), Key: store.Settings, Reason: "it must be one table"}
 	}
 	out, err := json.Marshal(table)
 	if err != nil {
@@ -103,51 +86,7 @@ func Parse(data []byte, model *settings.Model) ([]byte, error) {
 		if !ok {
 			return nil, &Error{Reason: err.Error()}
 		}
-		wrong := &Error{Key: e.Key, Reason: e.Reason}
-		if key, err := store.ParseKey(e.Key); err == nil {
-			wrong.Line = lineOf(text, key.Segments())
-		}
-		return nil, wrong
+		return nil, &Error{Line: userdata.LineOf(text, e.Path()), Key: e.Key, Reason: e.Reason}
 	}
 	return out, nil
-}
-
-// lineOf returns the line of a TOML text, which has been read without error, that says most about a key.
-func lineOf(text []byte, key []string) int {
-	p := unstable.Parser{}
-	p.Reset(text)
-	var table []string
-	line, most := 0, -1
-	for p.NextExpression() {
-		n := p.Expression()
-		var names []string
-		first := 0
-		for it := n.Key(); it.Next(); {
-			names = append(names, string(it.Node().Data))
-			if first == 0 {
-				first = p.Shape(it.Node().Raw).Start.Line
-			}
-		}
-		switch n.Kind {
-		case unstable.Table, unstable.ArrayTable:
-			table = names
-		case unstable.KeyValue:
-			names = slices.Concat(table, names)
-		default:
-			continue
-		}
-		// The value that holds the key, or else the first line inside of the key.
-		if same := common(names, key); same == min(len(names), len(key)) && same > most {
-			line, most = first, same
-		}
-	}
-	return line
-}
-
-func common(a, b []string) int {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	return n
 }

@@ -28,6 +28,9 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Key + ": " + e.Reason }
 
+// Path returns the names that lead to what is wrong, beginning with settings; not all of them need be names of a key.
+func (e *Error) Path() []string { return append([]string{store.Settings}, e.path...) }
+
 // Is makes every *Error an ErrInvalid.
 func (e *Error) Is(target error) bool { return target == ErrInvalid }
 

@@ -14,8 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/pelletier/go-toml/v2"
-
+	"github.com/drydock-os/drydock/internal/hostapi/userdata"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/store"
 )
@@ -54,12 +53,8 @@ func addDefaults(d settings.Defaults, m *settings.Model, root string) error {
 // parseDefaults reads the four tables of a defaults file: settings, services, configuration-files, and metadata, which
 // has the tables of settings with names of metadata at their ends.
 func parseDefaults(d settings.Defaults, m *settings.Model, data []byte) error {
-	var file map[string]any
-	if err := toml.Unmarshal(data, &file); err != nil {
-		if e, ok := errors.AsType[*toml.DecodeError](err); ok {
-			row, column := e.Position()
-			return fmt.Errorf("line %d column %d: %w", row, column, err)
-		}
+	file, err := userdata.Parse(data)
+	if err != nil {
 		return err
 	}
 	for _, table := range slices.Sorted(maps.Keys(file)) {
@@ -67,6 +62,9 @@ func parseDefaults(d settings.Defaults, m *settings.Model, data []byte) error {
 		switch table {
 		case store.Settings:
 			err = defaultSettings(d, m, file[table])
+			if e, ok := errors.AsType[*settings.Error](err); ok {
+				err = &userdata.Error{Line: userdata.LineOf(data, e.Path()), Key: e.Key, Reason: e.Reason}
+			}
 		case settings.Services, settings.ConfigurationFiles:
 			err = leaves([]string{table}, file[table], func(k []string, v store.Value) error {
 				key, err := store.NewKey(k...)

@@ -62,10 +62,10 @@ func TestDefaultsOfTheImageGoBeforeOurs(t *testing.T) {
 
 func TestBadDefaultsStopTheBoot(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
-		"no TOML":               {"[settings\n", "line 1 column"},
-		"unknown setting":       {"[settings]\nmtod = \"x\"\n", "settings.mtod: unknown setting"},
-		"wrong type":            {"[settings]\nmotd = 1\n", "settings.motd: 1 is not valid"},
-		"a date":                {"[settings]\nmotd = 2020-01-01\n[services.x]\ny = 2020-01-01\n", "neither text nor a list"},
+		"no TOML":               {"[settings\n", "line 1: "},
+		"unknown setting":       {"[settings]\nmtod = \"x\"\n", "line 2: settings.mtod: unknown setting"},
+		"wrong type":            {"[settings]\nmotd = 1\n", "line 2: settings.motd: 1 is not valid"},
+		"a date":                {"[services.x]\ny = 2020-01-01\n", "line 2: services.x.y: 2020-01-01 is not valid"},
 		"unknown table":         {"[setings]\nmotd = \"x\"\n", "unknown table setings"},
 		"a number of a service": {"[services.x]\nrestart-commands = 1\n", "neither text nor a list"},
 		"metadata of nothing":   {"[metadata]\naffected-services = [\"x\"]\n", "belongs to no key"},
