@@ -4,8 +4,11 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -150,7 +153,11 @@ func TestRefusals(t *testing.T) {
 		exchange{"PATCH", "/settings/keypair", `{"request_payload":["ntp.time-servers=a"]}`, 400, "~Unable to match your input to the data model."},
 		exchange{"PATCH", "/settings/keypair", `{"request_payload":["a b=x"]}`, 400, "~Unable to make data key 'a b'"},
 		exchange{"PATCH", "/settings/keypair", `{}`, 400, "~missing field `request_payload`"},
-		exchange{"PATCH", "/settings/keypair", `[]`, 400, "~Json deserialize error"},
+		exchange{"PATCH", "/settings/keypair", `[]`, 400, "Json deserialize error: [] is not valid: it must be an object at line 1 column 2"},
+		exchange{"PATCH", "/settings/keypair", `{"request_payload":"motd=x"}`, 400, "~`request_payload` is not valid: it must be a list of texts at line 1"},
+		exchange{"PATCH", "/settings/keypair", `{"request_payload":[1]}`, 400, "~`request_payload` is not valid: it must be a list of texts at line 1"},
+		exchange{"PATCH", "/settings/keypair", "{\n\"request_payload\":[}", 400, "~at line 2 column 20"},
+		exchange{"PATCH", "/settings/keypair", "{\"request_payload\":[\"motd=\xff\"]}", 400, "~invalid UTF-8"},
 		exchange{"DELETE", "/tx?tx=", "", 400, "Input 'tx' cannot be empty"},
 		exchange{"POST", "/tx/commit?tx=", "", 400, "Input 'tx' cannot be empty"},
 		exchange{"GET", "/settings?keys=", "", 400, "Input 'keys' cannot be empty"},
@@ -266,6 +273,35 @@ func TestModelByPrefix(t *testing.T) {
 		exchange{"GET", "/?prefix=status", "", 200, `{"status":{"apply":{"running":false,"last":null}}}`},
 		exchange{"GET", "/?prefix=", "", 400, "Input 'prefix' cannot be empty"},
 	)
+}
+
+// Clients of a socket have no name for the host, and put there what they like; one of the original writes the target
+// with a made-up host in front.
+func TestRequestsAsOtherClientsWriteThem(t *testing.T) {
+	h := newHost(t, nil, true)
+	for _, request := range []string{
+		"GET /os HTTP/1.1\r\nHost: 2f72756e2f6170692e736f636b:0\r\n\r\n",
+		"GET /os HTTP/1.1\r\nHost: %2Frun%2Fapi.sock\r\n\r\n",
+		"GET /os HTTP/1.1\r\nHost:\r\n\r\n",
+		"GET /os HTTP/1.0\r\n\r\n",
+		"GET http://localhost/os HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"GET /os HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+		"GET /settings?keys=settings.kubernetes.node-labels.\"a.b/c\",settings.motd HTTP/1.1\r\nHost: x\r\n\r\n",
+	} {
+		conn, err := net.Dial("unix", h.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.WriteString(conn, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || reply.StatusCode != http.StatusOK {
+			t.Errorf("%q: %v, %v", request, reply, err)
+		}
+		conn.Close()
+	}
 }
 
 func TestUnknownStoredSettingsAreSkipped(t *testing.T) {

@@ -5,7 +5,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -133,16 +132,11 @@ func (s *server) patchPairs(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var request struct {
-		Payload *[]string `json:"request_payload"`
+	pairs, err := settings.DecodePairs(body, "request_payload")
+	if err != nil {
+		return nil, badJSON(err)
 	}
-	if err := json.Unmarshal(body, &request); err != nil {
-		return nil, badRequest("Json deserialize error: %v", err)
-	}
-	if request.Payload == nil {
-		return nil, badRequest("Json deserialize error: missing field `request_payload`")
-	}
-	values, err := s.cfg.Model.ParsePairs(*request.Payload)
+	values, err := s.cfg.Model.ParsePairs(pairs)
 	if e, ok := errors.AsType[*settings.PairError](err); ok {
 		return nil, badRequest("Failed to split the string: %s", e.Text)
 	}

@@ -11,6 +11,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -32,8 +34,8 @@ func (e *SyntaxError) Error() string {
 // maxNesting bounds objects and lists inside each other; no setting needs more than a few.
 const maxNesting = 64
 
-// decode reads one JSON value. Unlike encoding/json it refuses what is ambiguous: keys given twice, and bytes that are
-// no UTF-8.
+// decode reads one JSON value. Unlike encoding/json it refuses what is ambiguous, or would not be stored as it was sent:
+// keys given twice, bytes that are no UTF-8, and escapes of half a character.
 func decode(data []byte) (any, error) {
 	fail := func(offset int64, reason string) error {
 		line, column := position(data, offset)
@@ -52,6 +54,9 @@ func decode(data []byte) (any, error) {
 		}
 		return nil, fail(0, err.Error())
 	}
+	if half := loneSurrogate(data); half >= 0 {
+		return nil, fail(int64(half), "lone surrogate in an escape")
+	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	v, err := decodeValue(d, maxNesting)
@@ -59,6 +64,34 @@ func decode(data []byte) (any, error) {
 		return nil, fail(d.InputOffset(), err.Error())
 	}
 	return v, nil
+}
+
+// loneSurrogate returns the offset behind the first escape, in valid JSON, of one half of a character that needs two, or -1.
+func loneSurrogate(data []byte) int {
+	escaped := func(at int) rune {
+		if at+6 > len(data) || data[at] != '\\' || data[at+1] != 'u' {
+			return 0
+		}
+		code, err := strconv.ParseUint(string(data[at+2:at+6]), 16, 16)
+		if err != nil {
+			return 0
+		}
+		return rune(code)
+	}
+	for i := 0; i < len(data); i++ {
+		if data[i] != '\\' {
+			continue
+		}
+		switch first := escaped(i); {
+		case !utf16.IsSurrogate(first):
+			i++ // what is escaped may be a backslash
+		case utf16.DecodeRune(first, escaped(i+6)) == utf8.RuneError:
+			return i + 6
+		default:
+			i += 11
+		}
+	}
+	return -1
 }
 
 func decodeValue(d *json.Decoder, depth int) (any, error) {

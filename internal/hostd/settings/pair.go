@@ -25,6 +25,35 @@ type KeyError struct {
 func (e *KeyError) Error() string { return show(e.Name) + ": " + e.err.Error() }
 func (e *KeyError) Unwrap() error { return e.err }
 
+// DecodePairs reads the list of texts that a JSON object has under a name. It returns *SyntaxError.
+func DecodePairs(data []byte, name string) ([]string, error) {
+	v, err := decode(data)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(reason string) ([]string, error) {
+		line, column := position(data, int64(len(data)))
+		return nil, &SyntaxError{reason, line, column}
+	}
+	o, ok := v.(object)
+	if !ok {
+		return fail(show(v) + " is not valid: it must be an object")
+	}
+	list, ok := o[name].([]any)
+	if _, given := o[name]; !given {
+		return fail("missing field `" + name + "`")
+	} else if !ok {
+		return fail("`" + name + "` is not valid: it must be a list of texts")
+	}
+	pairs := make([]string, len(list))
+	for i, item := range list {
+		if pairs[i], ok = item.(string); !ok {
+			return fail("`" + name + "` is not valid: it must be a list of texts")
+		}
+	}
+	return pairs, nil
+}
+
 var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // ParsePairs reads settings written as key=value, such as motd=hi or settings.updates.ignore-waves=true. What looks like
