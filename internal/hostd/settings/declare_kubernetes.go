@@ -42,6 +42,7 @@ var kubernetesSettings = inKubernetes(
 	setting{key: "credential-providers.<provider>.enabled", of: boolean, doc: "Whether the kubelet asks this program for registry credentials."},
 	setting{key: "credential-providers.<provider>.cache-duration", of: duration, doc: "How long its answers hold."},
 	setting{key: "credential-providers.<provider>.image-patterns", of: listOf(singleLine), doc: "The images that it is asked about."},
+	setting{key: "credential-providers.<provider>.environment.<variable>", of: singleLine, doc: "Its environment, beside what the kubelet gives it."},
 
 	setting{key: "eviction-hard.<signal>", of: threshold, doc: "Pods are evicted at once beyond this."},
 	setting{key: "eviction-soft.<signal>", of: threshold, doc: "Pods are evicted after a grace period beyond this."},

@@ -52,13 +52,15 @@ Settings of Kubernetes exist on variants named `+"`…-k8s-…`"+`, those of ECS
 `)
 	for _, g := range groups {
 		fmt.Fprintf(&b, "\n## `settings.%s`\n\n", g.key)
+		about := []string{}
 		if g.doc != "" {
-			fmt.Fprintf(&b, "%s ", g.doc)
+			about = append(about, g.doc)
 		}
 		if len(g.services) > 0 {
-			fmt.Fprintf(&b, "A change affects %s.\n\n", codes(g.services))
-		} else if g.doc != "" {
-			fmt.Fprint(&b, "\n\n")
+			about = append(about, "A change affects "+codes(g.services)+".")
+		}
+		if len(about) > 0 {
+			fmt.Fprintf(&b, "%s\n\n", strings.Join(about, " "))
 		}
 		fmt.Fprint(&b, "| Setting | Type | Default | Meaning |\n|---|---|---|---|\n")
 		for _, s := range settings {
@@ -87,7 +89,11 @@ Settings of Kubernetes exist on variants named `+"`…-k8s-…`"+`, those of ECS
 				fmt.Fprint(&b, "\nSet from the start:\n\n| Setting | Value |\n|---|---|\n")
 				first = false
 			}
-			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.TrimPrefix(p.key, g.key+"."), initially(p.only, p.initial, p.generator))
+			from := initially(p.only, p.initial, p.generator)
+			if p.only != nil && !slices.ContainsFunc(families, func(f string) bool { v := ParseVariant(f); return !v.AWS && p.only(v) }) {
+				from = "on AWS " + from
+			}
+			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.TrimPrefix(p.key, g.key+"."), from)
 		}
 	}
 	fmt.Fprint(&b, "\n## Types\n\n| Type | A value must be |\n|---|---|\n")

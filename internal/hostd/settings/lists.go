@@ -121,7 +121,7 @@ var (
 		return out, true
 	}}
 
-	mirrorList = listOf(record("`{registry, endpoint}` object", field{"registry", singleLine, true}, field{"endpoint", listOf(urlText), true}))
+	mirrorList = listOf(record("`{registry, endpoint}`", field{"registry", singleLine, true}, field{"endpoint", listOf(urlText), true}))
 
 	// mirrors is a list, or a map from registry to endpoints, which is stored as that list.
 	mirrors = Type{mirrorList.Name, mirrorList.Rule + ", or a map from registry to endpoints", func(v any) (any, bool) {
@@ -138,6 +138,6 @@ var (
 		return mirrorList.parse(v)
 	}}
 
-	credentials = listOf(record("`{registry, username, password, auth, identitytoken}` object", field{"registry", singleLine, true},
+	credentials = listOf(record("`{registry, username, password, auth, identitytoken}`", field{"registry", singleLine, true},
 		field{"username", singleLine, false}, field{"password", singleLine, false}, field{"auth", base64Text, false}, field{"identitytoken", singleLine, false}))
 )

@@ -39,7 +39,7 @@ type preset struct {
 // nameTypes are the names in angle brackets in keys.
 var nameTypes = map[string]Type{
 	"<container>": identifier, "<pod>": identifier, "<provider>": identifier, "<module>": kernelModule, "<sysctl>": sysctlKey,
-	"<label>": labelKey, "<attribute>": ecsKey, "<signal>": evictionKey, "<resource>": reservedKey, "<node>": identifier,
+	"<label>": labelKey, "<attribute>": ecsKey, "<signal>": evictionKey, "<resource>": reservedKey, "<node>": identifier, "<variable>": variable,
 }
 
 func value(v any) func(Variant) any { return func(Variant) any { return v } }

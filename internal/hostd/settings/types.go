@@ -39,12 +39,14 @@ func pattern(name, rule, expr string) Type {
 }
 
 func oneOf(words ...string) Type {
-	quoted := make([]string, len(words))
+	quoted, coded := make([]string, len(words)), make([]string, len(words))
 	for i, w := range words {
-		quoted[i] = strconv.Quote(w)
+		quoted[i], coded[i] = strconv.Quote(w), "`"+w+"`"
+		if w == "" {
+			coded[i] = "empty"
+		}
 	}
-	list := strings.Join(quoted, ", ")
-	return text(strings.ReplaceAll(list, `"`, "`"), "one of "+list, func(s string) bool {
+	return text(strings.Join(coded, ", "), "one of "+strings.Join(quoted, ", "), func(s string) bool {
 		for _, w := range words {
 			if s == w {
 				return true
@@ -114,6 +116,7 @@ var (
 
 	sysctlKey = pattern("sysctl name", `1 to 128 letters, digits and . / _ -, not starting with . or /, without ..`,
 		`^[A-Za-z0-9_-][A-Za-z0-9./_-]{0,127}$`).and(func(s string) bool { return !strings.Contains(s, "..") })
+	variable       = pattern("variable", "letters, digits and _, not starting with a digit", `^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 	kernelModule   = pattern("kernel module", "1 to 56 letters, digits, _ and -", `^[A-Za-z0-9_-]{1,56}$`)
 	bootstrapToken = pattern("bootstrap token", "6 and 16 lower-case letters and digits with a dot between",
 		`^[a-z0-9]{6}\.[a-z0-9]{16}$`)

@@ -33,6 +33,7 @@ func TestTextTypes(t *testing.T) {
 		{"attribute name", ecsKey, []string{"a", "a.b/c_d-e"}, []string{"", `a\b`, "a b", strings.Repeat("a", 129)}},
 		{"attribute value", ecsValue, []string{"a", `a b@c:d/e\f-g`}, []string{"", " a", "a ", "é", strings.Repeat("a", 129), "a\n"}},
 		{"sysctl", sysctlKey, []string{"net.ipv4.x", "net/ipv4/x"}, []string{"", ".a", "/a", "a..b", "a b", strings.Repeat("a", 129)}},
+		{"variable", variable, []string{"A", "aws_PROFILE", "_1"}, []string{"", "1A", "A-B", "A=B", "é", strings.Repeat("A", 129)}},
 		{"module", kernelModule, []string{"sctp", "a_b-c"}, []string{"", "a.ko", "a/b", strings.Repeat("a", 57)}},
 		{"token", bootstrapToken, []string{"abcdef.0123456789abcdef"}, []string{"", "abcdef.0123456789abcde", "ABCDEF.0123456789abcdef", "abcdef0123456789abcdef"}},
 		{"quantity", quantity, []string{"1", "100m", "1.5Gi", "1e3", "500k", "+1", "0"}, []string{"", "Gi", "1GiB", "1 Gi", "--1", "1K", "1e", "."}},
