@@ -179,3 +179,27 @@ func TestOwnGenerators(t *testing.T) {
 		}
 	}
 }
+
+func TestProgramsKnowTheProxy(t *testing.T) {
+	root := t.TempDir()
+	program := filepath.Join(root, "usr/bin/mine")
+	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho \"\\\"$HTTPS_PROXY $https_proxy $NO_PROXY $no_proxy $DRYDOCK_ROOT\\\"\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"} {
+		t.Setenv(name, "")
+	}
+	network := map[string]any{"https-proxy": "http://p:1", "no-proxy": []any{"a", ".b"}}
+	for want, settings := range map[string]map[string]any{
+		`"http://p:1 http://p:1 localhost,127.0.0.1,169.254.169.254,a,.b localhost,127.0.0.1,169.254.169.254,a,.b ` + root + `"`: {"network": network},
+		`"    ` + root + `"`: {"network": map[string]any{"no-proxy": []any{"a"}}},
+	} {
+		out, err := Programs{Root: root, Settings: map[string]any{"settings": settings}}.Generate(t.Context(), []string{"mine"})
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("%v: %s, %v; want %s", settings, got, err, want)
+		}
+	}
+}

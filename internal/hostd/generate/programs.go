@@ -84,6 +84,7 @@ func (p Programs) run(ctx context.Context, name string, args []string) ([]byte, 
 	if cmd.Env, err = rootdir.Environment(p.Root); err != nil {
 		return nil, err
 	}
+	cmd.Env = append(cmd.Env, p.proxies()...)
 	var out, errs limited
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
@@ -94,6 +95,25 @@ func (p Programs) run(ctx context.Context, name string, args []string) ([]byte, 
 		return nil, fmt.Errorf("running %s: %w: %s", name, err, bytes.TrimSpace(errs.Bytes()))
 	}
 	return out.Bytes(), nil
+}
+
+// proxies are the settings for programs that ask something outside of the host, as variables.
+func (p Programs) proxies() []string {
+	settings, _ := p.Settings["settings"].(map[string]any)
+	network, _ := settings["network"].(map[string]any)
+	proxy, _ := network["https-proxy"].(string)
+	if proxy == "" {
+		return nil
+	}
+	around := []string{"localhost", "127.0.0.1", "169.254.169.254"} // as in the file for services
+	list, _ := network["no-proxy"].([]any)
+	for _, v := range list {
+		if name, ok := v.(string); ok {
+			around = append(around, name)
+		}
+	}
+	names := strings.Join(around, ",")
+	return []string{"HTTPS_PROXY=" + proxy, "https_proxy=" + proxy, "NO_PROXY=" + names, "no_proxy=" + names}
 }
 
 // limited refuses more than maxPrinted bytes, which ends the program.
