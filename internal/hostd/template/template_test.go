@@ -8,6 +8,10 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/pelletier/go-toml/v2"
 )
 
 func render(text, data string) (string, error) {
@@ -140,6 +144,34 @@ func FuzzRender(f *testing.F) {
 		_, _, headed := cutHead(text)
 		if !headed && !strings.ContainsAny(text, "{\\") && err == nil && got != text {
 			t.Errorf("plain text %q became %q", text, got)
+		}
+	})
+}
+
+// No text of a setting ends the value that it stands in: what a template encodes is what readers of the file get.
+func FuzzEncodeTOML(f *testing.F) {
+	for _, s := range []string{"", "a", `"`, `\`, "a\nb = 1", "'''", "\x00\x7f\u0085\u2028", "\ufeff", "é€😀", "{{a}}"} {
+		f.Add(s)
+	}
+	encode, err := Parse("v = {{toml_encode v}}\n")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if !utf8.ValidString(s) {
+			t.Skip() // no setting is
+		}
+		want := map[string]any{"v": []any{s, map[string]any{s: s}, true}}
+		text, err := encode.Render(want)
+		if err != nil {
+			t.Fatalf("%q: %v", s, err)
+		}
+		var got map[string]any
+		if err := toml.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatalf("%q is encoded as %q: %v", s, text, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q is encoded as %q: %s", s, text, diff)
 		}
 	})
 }
