@@ -74,12 +74,20 @@ const maxCheckText = 2 << 10
 
 func (p program) Check(ctx context.Context) error {
 	id := p.d.system
-	cmd := exec.CommandContext(ctx, p.path)
-	cmd.Dir = p.d.cfg.Root
+	// It runs in another folder than the daemon, whose paths may be relative.
+	var paths [3]string
+	for i, path := range []string{p.path, p.d.cfg.Root, p.d.socket} {
+		var err error
+		if paths[i], err = filepath.Abs(path); err != nil {
+			return err
+		}
+	}
+	cmd := exec.CommandContext(ctx, paths[0])
+	cmd.Dir = paths[1]
 	cmd.Env = []string{
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-		"DRYDOCK_ROOT=" + p.d.cfg.Root,
-		"DRYDOCK_API_SOCKET=" + p.d.socket,
+		"DRYDOCK_ROOT=" + paths[1],
+		"DRYDOCK_API_SOCKET=" + paths[2],
 		"DRYDOCK_SLOT=" + id.Slot.String(),
 		"DRYDOCK_VERSION=" + id.Version.String(),
 		"DRYDOCK_VARIANT=" + id.Release.Variant,
@@ -95,10 +103,10 @@ func (p program) Check(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return errors.New("no answer in time")
 	}
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, strings.Join(strings.Fields(text.String()), " "))
+	if said := strings.Join(strings.Fields(text.String()), " "); err != nil && said != "" {
+		return fmt.Errorf("%w: %s", err, said)
 	}
-	return nil
+	return err
 }
 
 // firstBytes keeps the beginning of what is written to it.

@@ -14,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Masterminds/semver/v3"
+
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
+	"github.com/drydock-os/drydock/internal/hostd/system"
 	"github.com/drydock-os/drydock/internal/slot"
 )
 
@@ -161,4 +164,33 @@ func awaitFile(t *testing.T, path string) {
 		}
 	}
 	t.Fatalf("%s never came", path)
+}
+
+// A daemon that was started with a relative root has programs too, and they find their host whatever folder they run in.
+func TestHealthChecksBelowARelativeRoot(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("host", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Daemon{cfg: Config{Root: "host"}, socket: "host/run/api.sock", system: &system.Identity{Slot: slot.A, Version: semver.MustParse("1.0.0")}}
+	for script, want := range map[string]string{
+		`test "$DRYDOCK_ROOT $DRYDOCK_API_SOCKET $PWD" = "` + here + `/host ` + here + `/host/run/api.sock ` + here + `/host"`: "",
+		"exit 3":          "exit status 3",
+		"echo no; exit 3": "exit status 3: no",
+	} {
+		if err := os.WriteFile("host/check", []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if err := (program{d, "check", "host/check"}).Check(t.Context()); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", script, got, want)
+		}
+	}
 }
