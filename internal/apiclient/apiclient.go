@@ -98,7 +98,11 @@ func Run(ctx context.Context, cfg Config, args []string) int {
 	}
 	code := cli.ExitCode(err)
 	if code == cli.ExitUsage {
-		fmt.Fprintf(cfg.Stderr, "apiclient: error: %v\n\n%s", err, Usage)
+		fmt.Fprintf(cfg.Stderr, "apiclient: error: %v\n", err)
+		if hint := cli.Hint(err); hint != "" {
+			fmt.Fprintf(cfg.Stderr, "apiclient: hint: %s\n", hint)
+		}
+		fmt.Fprintf(cfg.Stderr, "\n%s", Usage)
 		return code
 	}
 	// This line is read by programs, so it has no prefix.

@@ -312,3 +312,22 @@ func TestFailuresSayTheCodeFirst(t *testing.T) {
 		t.Errorf("stderr %q, want %q", stderr, want)
 	}
 }
+
+// A refusal that says what to do is not followed by other advice.
+func TestHintsOfRefusals(t *testing.T) {
+	for body, hinted := range map[string]bool{
+		"Update action not allowed according to update state": true,
+		"version 1.2.0 is blocked on this host since x: why; to try it again: apiclient update unblock 1.2.0": false,
+	} {
+		h := newHost(t)
+		h.answers["GET /updates/status"], h.answers["POST /actions/prepare-update"] = say(404, ""), say(409, body)
+		code, _, stderr := h.call("", "update", "apply")
+		if code != 1 || !strings.Contains(stderr, body) || strings.Contains(stderr, "apiclient: hint: ") != hinted {
+			t.Errorf("%s: exit code %d, stderr %q", body, code, stderr)
+		}
+	}
+	code, _, stderr := newHost(t).call("", "report", "cis")
+	if code != 2 || !strings.HasPrefix(stderr, "apiclient: error: report: want list\napiclient: hint: which reports a host can make") {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+}
