@@ -34,7 +34,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 		}
 		kind, _ := spec.Type.(*ast.Ident)
 		lit, isLit := spec.Values[0].(*ast.BasicLit)
-		if kind == nil || !isLit || kind.Name != "WaitReason" && kind.Name != "MoveReason" {
+		if kind == nil || !isLit || !strings.HasSuffix(kind.Name, "Reason") {
 			return true
 		}
 		word, err := strconv.Unquote(lit.Value)
@@ -51,7 +51,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	notes := regexp.MustCompile(`s\.note\(node, [a-zA-Z0-9_.]+, "(\w+)"`).FindAllStringSubmatch(string(handlers), -1)
+	notes := regexp.MustCompile(`s\.note\(ctx, node, (?:true|false), "(\w+)"`).FindAllStringSubmatch(string(handlers), -1)
 	if len(notes) < 4 {
 		t.Errorf("only %d events of the apiserver were found", len(notes))
 	}

@@ -5,91 +5,284 @@ package lab
 
 import (
 	"bufio"
-	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
-	"maps"
+	"encoding/pem"
+	"fmt"
+	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	brupopv1 "github.com/drydock-os/drydock/api/brupop/v1"
 	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/deploy"
+	"github.com/drydock-os/drydock/internal/agentapi"
+	"github.com/drydock-os/drydock/internal/apiserver/certs"
 )
 
-// rarelyUsed are the rights that a roll without mishaps may do without: why they are there, and the test in which they
-// are used. Those without a test are used inside client-go.
-var rarelyUsed = map[string]struct{ why, file, test string }{
-	"apiserver: get pods": {
-		"an agent may ask before the watch shows its pod", "internal/apiserver/auth/auth_test.go", "TestAPodThatJustStartedIsFound"},
-	"apiserver: get bottlerocketshadows.brupop.bottlerocket.aws": {
-		"an agent may ask twice for its shadow", "internal/apiserver/rights_test.go", "TestTheseRightsAreEnough"},
-	"apiserver: update secrets": {
-		"the authority is replaced before it ends", "internal/apiserver/certs/rotate_test.go", "TestD5TheCAIsReplacedWithOverlap"},
-	"apiserver: create events.events.k8s.io": {
-		"a drain is told when it is over; in so small a fleet the replica that drains often evicts itself", "internal/apiserver/rights_test.go", "TestTheseRightsAreEnough"},
-	"apiserver: patch events.events.k8s.io": {
-		"an event that happens again is counted in the first one", "", ""},
-	"controller: patch events.events.k8s.io": {
-		"an event that happens again is counted in the first one", "", ""},
-	"controller: list nodes": {
-		"an API server that cannot stream a list is asked for a plain one", "", ""},
-	"controller: get bottlerocketshadows.brupop.bottlerocket.aws": {
-		"a shadow that the watch does not show yet is looked up", "internal/controller/reconcile_test.go", "TestARememberedShadowThatWasDeletedHoldsNoSlot"},
-}
-
-// TestTheRightsThatAreGrantedAreUsed updates a fleet, takes a node out of the operator's care, and compares the audit
-// log with the roles of the manifest.
+// TestTheRightsThatAreGrantedAreUsed brings about everything that the operator has rights for, in one lab: a roll with the
+// wait for load balancers, a node that is taken out of its care, a drain that a budget holds up while the replica that
+// drains goes away, objects of the first version, an authority that has expired, and requests that come early or twice.
+// Then the audit log and the roles of the manifest name the same rights.
 func TestTheRightsThatAreGrantedAreUsed(t *testing.T) {
 	t.Parallel()
 	cmd, access := startUp(t, "--nodes", "2", "--workload-replicas", "2")
 	defer stopUp(t, cmd)
 	c := dial(t, access)
-	for _, host := range access.Hosts {
-		c.optIn(host.Name, true)
-	}
-	c.untilUpdated(2)
-	c.optIn(access.Hosts[1].Name, false)
-	c.until("the shadow of the node that was taken out is gone", &brupopv2.BottlerocketShadowList{}, func(objects map[string]client.Object) bool {
-		return len(objects) == 1
-	})
+	held, left := access.Hosts[0].Name, access.Hosts[1].Name
 
-	// Watches are recorded when they end: those of all parts did when their nodes were emptied or rebooted.
-	granted, used := grantedRights(t), usedRights(t, filepath.Join(access.Dir, "plane", "audit.log"))
-	if len(used) < 10 {
-		t.Fatalf("the audit log has no more than %v", slices.Sorted(maps.Keys(used)))
+	c.setEnv(&appsv1.DaemonSet{}, "brupop-agent", "EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC", "1")
+	// Servers before Kubernetes 1.34 cannot stream a list: the controller asks them for a plain one.
+	c.setEnv(&appsv1.Deployment{}, "brupop-controller-deployment", "KUBE_FEATURE_WatchListClient", "false")
+	c.publishExpiredAuthority()
+	free := c.holdUp(held)
+
+	c.optIn(held, true)
+	c.untilEvent("the drain is blocked", held, "DrainBlocked", 1)
+	if err := c.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(brupopv2.DefaultNamespace), client.MatchingLabels{brupopv2.ComponentLabel: "apiserver"}); err != nil {
+		t.Fatal(err)
 	}
-	unused := map[string]bool{}
+	c.untilEvent("another replica drains, and meets the same", held, "DrainBlocked", 2)
+	free()
+	c.untilIdle(1)
+	c.untilInUse(2)
+	agents := c.agents()
+	agents.announce(held) // which it is already
+	agents.stranger(held)
+
+	for n := int32(1); n <= 2; n++ {
+		c.optIn(left, true)
+		c.untilShadows(2)
+		c.optIn(left, false)
+		c.untilShadows(1)
+		c.untilEvent("the node is told that it was taken out", left, "NodeOptedOut", n)
+	}
+	c.optIn(left, true)
+	c.untilUpdated(2)
+	first := &unstructured.UnstructuredList{}
+	first.SetGroupVersionKind(brupopv1.GroupVersion.WithKind("BottlerocketShadowList"))
+	if err := c.List(t.Context(), first, client.InNamespace(brupopv2.DefaultNamespace)); err != nil || len(first.Items) != 2 {
+		t.Errorf("%d objects in the first version, %v", len(first.Items), err)
+	}
+
+	granted := grantedRights(t)
 	for right := range granted {
 		if strings.HasPrefix(right, "agent:") || strings.Contains(right, "*") {
 			t.Errorf("nobody should have the right %q", right)
 		}
-		if _, rare := rarelyUsed[right]; !used[right] && !rare {
-			unused[right] = true
+	}
+	// Watches are recorded when they end: those of all parts did when their nodes were emptied or rebooted.
+	used := usedRights(t, filepath.Join(access.Dir, "plane", "audit.log"))
+	if diff := cmp.Diff(granted, used); diff != "" {
+		t.Errorf("rights that are granted, and those that were used (-granted +used):\n%s", diff)
+	}
+}
+
+// setEnv sets a variable in all pods of a workload.
+func (c cluster) setEnv(o client.Object, workload, name, value string) {
+	c.t.Helper()
+	o.SetNamespace(brupopv2.DefaultNamespace)
+	o.SetName(workload)
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{
+		map[string]any{"name": "brupop", "env": []corev1.EnvVar{{Name: name, Value: value}}},
+	}}}}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.Patch(c.t.Context(), o, client.RawPatch(types.StrategicMergePatchType, patch)); err != nil {
+		c.t.Fatalf("setting %s of %s: %v", name, workload, err)
+	}
+}
+
+// publishExpiredAuthority adds an authority to those that agents trust which is to be removed by the next apiserver.
+func (c cluster) publishExpiredAuthority() {
+	c.t.Helper()
+	var bundle corev1.Secret
+	if err := c.Get(c.t.Context(), client.ObjectKey{Namespace: brupopv2.DefaultNamespace, Name: certs.BundleSecret}, &bundle); err != nil {
+		c.t.Fatal(err)
+	}
+	bundle.Data["ca.crt"] = append(bundle.Data["ca.crt"], newAuthority(c.t, time.Now().Add(-time.Hour))["ca.crt"]...)
+	if err := c.Update(c.t.Context(), &bundle); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// newAuthority makes an authority that signs certificates until it expires, with the keys of a Secret of cert-manager.
+func newAuthority(t *testing.T, expires time.Time) map[string][]byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: expires.Add(-24 * time.Hour), NotAfter: expires,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return map[string][]byte{"ca.crt": cert, "tls.crt": cert, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})}
+}
+
+// holdUp puts a pod onto a node that a budget lets nobody evict, until free is called.
+func (c cluster) holdUp(node string) (free func()) {
+	c.t.Helper()
+	labels, none := map[string]string{"app": "held"}, intstr.FromInt32(0)
+	meta := metav1.ObjectMeta{Namespace: "default", Name: "held", Labels: labels}
+	budget := &policyv1.PodDisruptionBudget{
+		ObjectMeta: meta,
+		Spec:       policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &none, Selector: &metav1.LabelSelector{MatchLabels: labels}},
+	}
+	// Budgets count what a controller has asked for.
+	one, grace := int32(1), int64(1)
+	pod := corev1.PodSpec{NodeName: node, TerminationGracePeriodSeconds: &grace, Containers: []corev1.Container{{Name: "held", Image: "registry.lab/held:1"}}}
+	workload := &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
+		Replicas: &one, Selector: &metav1.LabelSelector{MatchLabels: labels},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod},
+	}}
+	for _, o := range []client.Object{budget, workload} {
+		if err := c.Create(c.t.Context(), o); err != nil {
+			c.t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(map[string]bool{}, unused); diff != "" {
-		t.Errorf("rights that nothing used (-want +got):\n%s", diff)
-	}
-	for right, rare := range rarelyUsed {
-		if !granted[right] {
-			t.Errorf("the right %q is on the list and not granted", right)
-		}
-		if rare.test == "" {
-			continue
-		}
-		source, err := os.ReadFile(filepath.Join("..", rare.file))
-		if err != nil || !bytes.Contains(source, []byte("func "+rare.test+"(")) {
-			t.Errorf("the right %q is shown by %s in %s, which is not there: %v", right, rare.test, rare.file, err)
+	c.until("the pod runs and its budget counts it", &policyv1.PodDisruptionBudgetList{}, func(objects map[string]client.Object) bool {
+		b, ok := objects["held"].(*policyv1.PodDisruptionBudget)
+		return ok && b.Status.CurrentHealthy == 1
+	})
+	return func() {
+		for _, o := range []client.Object{workload, budget} {
+			if err := c.Delete(c.t.Context(), o, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
+				c.t.Fatal(err)
+			}
 		}
 	}
+}
+
+// untilEvent waits until a node has been told something that many times.
+func (c cluster) untilEvent(what, node, reason string, times int32) {
+	c.t.Helper()
+	c.until(what, &eventsv1.EventList{}, func(objects map[string]client.Object) bool {
+		for _, o := range objects {
+			e, ok := o.(*eventsv1.Event)
+			if !ok || e.Regarding.Kind != "Node" || e.Regarding.Name != node || e.Reason != reason {
+				continue
+			}
+			if times == 1 || e.Series != nil && e.Series.Count >= times {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (c cluster) untilShadows(n int) {
+	c.t.Helper()
+	c.until(fmt.Sprint(n, " nodes are looked after"), &brupopv2.BottlerocketShadowList{}, func(objects map[string]client.Object) bool {
+		return len(objects) == n
+	})
+}
+
+// agents speaks to the apiserver as agents do, through the Kubernetes API server.
+type agents struct {
+	cluster
+	kube *kubernetes.Clientset
+}
+
+func (c cluster) agents() agents {
+	c.t.Helper()
+	kube, err := kubernetes.NewForConfig(c.config)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return agents{c, kube}
+}
+
+// announce asks for the shadow of a node, as its agent.
+func (a agents) announce(node string) {
+	a.t.Helper()
+	var pods corev1.PodList
+	err := a.List(a.t.Context(), &pods, client.InNamespace(brupopv2.DefaultNamespace), client.MatchingLabels{brupopv2.ComponentLabel: "agent"})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for i := range pods.Items {
+		if pods.Items[i].Spec.NodeName == node && pods.Items[i].DeletionTimestamp == nil {
+			if err := a.post(&pods.Items[i]); err != nil {
+				a.t.Errorf("the agent of %s is answered %v", node, err)
+			}
+			return
+		}
+	}
+	a.t.Fatalf("no agent on %s", node)
+}
+
+// stranger asks for the same from a pod that the apiserver does not watch: it has to look it up, as that of an agent
+// whose first request is faster than the watch.
+func (a agents) stranger(node string) {
+	a.t.Helper()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: brupopv2.DefaultNamespace, Name: "stranger"},
+		Spec: corev1.PodSpec{
+			NodeName: node, ServiceAccountName: agentapi.AgentServiceAccount, TerminationGracePeriodSeconds: new(int64(0)),
+			Containers: []corev1.Container{{Name: "stranger", Image: "registry.lab/stranger:1"}},
+		},
+	}
+	if err := a.Create(a.t.Context(), pod); err != nil {
+		a.t.Fatal(err)
+	}
+	if err := a.post(pod); !apierrors.IsForbidden(err) {
+		a.t.Errorf("a pod that is no agent is answered %v", err)
+	}
+	if err := a.Delete(a.t.Context(), pod); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// post asks for the shadow of a pod's node with a token of that pod.
+func (a agents) post(pod *corev1.Pod) error {
+	a.t.Helper()
+	token, err := a.kube.CoreV1().ServiceAccounts(pod.Namespace).CreateToken(a.t.Context(), pod.Spec.ServiceAccountName, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{
+			Audiences:      []string{agentapi.Audience},
+			BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		a.t.Fatalf("asking for a token of %s: %v", pod.Name, err)
+	}
+	return a.kube.CoreV1().RESTClient().Post().Namespace(pod.Namespace).Resource("services").
+		Name("https:"+agentapi.ServiceName+":443").SubResource("proxy").Suffix(agentapi.PathResource).
+		SetHeader(agentapi.HeaderNodeName, pod.Spec.NodeName).SetHeader(agentapi.HeaderToken, token.Status.Token).
+		Do(a.t.Context()).Error()
 }
 
 // right is how a right of one part is written here: part: verb resource[/subresource][.group].
@@ -173,6 +366,9 @@ func usedRights(t *testing.T, path string) map[string]bool {
 		if e.ResponseStatus.Code == http.StatusForbidden {
 			t.Errorf("%s was refused: %s %s", account, e.Verb, e.RequestURI)
 			continue
+		}
+		if e.ObjectRef.Resource == "" {
+			continue // which kinds the server knows
 		}
 		resource := e.ObjectRef.Resource
 		if e.ObjectRef.Subresource != "" {

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -35,10 +36,14 @@ import (
 // patience bounds each wait for the fleet: an update of two nodes takes ten seconds on an idle machine.
 const patience = 3 * time.Minute
 
+// definition is the name of the definition of BottlerocketShadows.
+const definition = "bottlerocketshadows.brupop.bottlerocket.aws"
+
 // cluster is a lab that is up, seen through its kubeconfig.
 type cluster struct {
 	t *testing.T
 	client.WithWatch
+	config *rest.Config
 }
 
 func dial(t *testing.T, access *fleet.Access) cluster {
@@ -58,7 +63,7 @@ func dial(t *testing.T, access *fleet.Access) cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cluster{t, c}
+	return cluster{t, c, cfg}
 }
 
 // optIn gives a node the operator's label, or takes it away.
@@ -114,6 +119,13 @@ func (c cluster) until(what string, list client.ObjectList, wanted func(objects 
 // untilUpdated waits until that many nodes are Idle in the new version, and all are in use.
 func (c cluster) untilUpdated(nodes int) {
 	c.t.Helper()
+	c.untilIdle(nodes)
+	c.untilInUse(nodes)
+}
+
+// untilIdle waits until that many nodes are looked after, and all are Idle in the new version.
+func (c cluster) untilIdle(nodes int) {
+	c.t.Helper()
 	c.until("every node is Idle on 1.21.0", &brupopv2.BottlerocketShadowList{}, func(objects map[string]client.Object) bool {
 		for _, o := range objects {
 			s, ok := o.(*brupopv2.BottlerocketShadow)
@@ -123,6 +135,11 @@ func (c cluster) untilUpdated(nodes int) {
 		}
 		return len(objects) == nodes
 	})
+}
+
+// untilInUse waits until that many nodes are there, and all are schedulable and Ready.
+func (c cluster) untilInUse(nodes int) {
+	c.t.Helper()
 	c.until("every node is schedulable and Ready", &corev1.NodeList{}, func(objects map[string]client.Object) bool {
 		for _, o := range objects {
 			n, ok := o.(*corev1.Node)
@@ -164,8 +181,8 @@ func parseObjects(t *testing.T, data []byte) (all []*unstructured.Unstructured) 
 	}
 }
 
-// operatorImage makes a directory with what the operator's image holds, and returns the value of --image for it.
-func operatorImage(t *testing.T, objects []*unstructured.Unstructured) string {
+// operatorImageDir makes a directory with what the operator's image holds.
+func operatorImageDir(t *testing.T) string {
 	t.Helper()
 	dir, bin := t.TempDir(), binDir(t)
 	for name, from := range map[string]string{"agent": "drydock-agent", "apiserver": "drydock", "controller": "drydock"} {
@@ -181,6 +198,13 @@ func operatorImage(t *testing.T, objects []*unstructured.Unstructured) string {
 			t.Fatal(err)
 		}
 	}
+	return dir
+}
+
+// operatorImage returns the value of --image for the image that the objects name.
+func operatorImage(t *testing.T, objects []*unstructured.Unstructured) string {
+	t.Helper()
+	dir := operatorImageDir(t)
 	for _, o := range objects {
 		containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
 		for _, c := range containers {
@@ -235,12 +259,8 @@ func TestALiveClusterIsTakenOverFromBrupop(t *testing.T) {
 		t.Fatal(err)
 	}
 	theirs := parseObjects(t, data)
-	for _, o := range theirs { // a simulated pod stays for its whole grace period
-		if _, isPod, _ := unstructured.NestedMap(o.Object, "spec", "template", "spec"); isPod {
-			if err := unstructured.SetNestedField(o.Object, int64(1), "spec", "template", "spec", "terminationGracePeriodSeconds"); err != nil {
-				t.Fatal(err)
-			}
-		}
+	for _, o := range theirs {
+		endSoon(t, o)
 	}
 	cmd, access := startUp(t, "--nodes", "2", "--without-operator", "--image", operatorImage(t, ours))
 	defer stopUp(t, cmd)
@@ -250,12 +270,7 @@ func TestALiveClusterIsTakenOverFromBrupop(t *testing.T) {
 		c.optIn(host.Name, true)
 	}
 	c.apply(theirs)
-	c.until("the definition is served", &apiextensionsv1.CustomResourceDefinitionList{}, func(objects map[string]client.Object) bool {
-		crd, ok := objects["bottlerocketshadows.brupop.bottlerocket.aws"].(*apiextensionsv1.CustomResourceDefinition)
-		return ok && slices.ContainsFunc(crd.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
-			return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
-		})
-	})
+	c.untilServed(definition)
 	shadows := map[string]any{}
 	for i, host := range access.Hosts { // one at a time, as by Brupop's default
 		s := brupopShadow(c, host.Name, i == 0)
@@ -285,6 +300,32 @@ func TestALiveClusterIsTakenOverFromBrupop(t *testing.T) {
 		t.Errorf("shadows before and after the upgrade (-before +after):\n%s", diff)
 	}
 	checkLeftovers(c, theirs, ours)
+}
+
+// endSoon gives the pods of a workload a short grace period: simulated ones stay for the whole of it.
+func endSoon(t *testing.T, o *unstructured.Unstructured) {
+	t.Helper()
+	if _, isPod, _ := unstructured.NestedMap(o.Object, "spec", "template", "spec"); isPod {
+		if err := unstructured.SetNestedField(o.Object, int64(1), "spec", "template", "spec", "terminationGracePeriodSeconds"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// untilServed waits until the API server serves what these definitions define.
+func (c cluster) untilServed(names ...string) {
+	c.t.Helper()
+	c.until("the definitions are served", &apiextensionsv1.CustomResourceDefinitionList{}, func(objects map[string]client.Object) bool {
+		for _, name := range names {
+			crd, ok := objects[name].(*apiextensionsv1.CustomResourceDefinition)
+			if !ok || !slices.ContainsFunc(crd.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
+				return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
+			}) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // brupopShadow makes the object of a node as Brupop writes it.

@@ -162,6 +162,15 @@ func (c *cluster) uncordon(ctx context.Context, node string) (*corev1.Node, erro
 	return c.nodes.Uncordon(ctx, node, err == nil && s.Spec.State != v2.Idle)
 }
 
+// shadowUID is that of a node's shadow; empty if there is none.
+func (c *cluster) shadowUID(ctx context.Context, node string) types.UID {
+	var s v2.BottlerocketShadow
+	if c.cache.Get(ctx, types.NamespacedName{Namespace: c.namespace, Name: v2.ShadowName(node)}, &s) != nil {
+		return ""
+	}
+	return s.UID
+}
+
 // event returns the present state of a node's shadow as an event for its agent.
 func (c *cluster) event(ctx context.Context, node string) (agentapi.Event, error) {
 	var s v2.BottlerocketShadow

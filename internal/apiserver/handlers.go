@@ -20,6 +20,7 @@ import (
 	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/apiserver/auth"
 	"github.com/drydock-os/drydock/internal/apiserver/drain"
+	"github.com/drydock-os/drydock/internal/notice"
 )
 
 // bodyTimeout bounds the reading of a request's body.
@@ -129,7 +130,7 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 	teller := s.tellProgress(ctx, id.NodeName)
 	err = s.drainer.Drain(ctx, id.NodeName, drain.Observer{
 		Blocked: func(b drain.Blocked) {
-			s.note(node, corev1.EventTypeWarning, "DrainBlocked", "Drain", "waiting for "+b.String())
+			s.note(ctx, node, true, "DrainBlocked", "waiting for "+b.String())
 		},
 		Progress: func(p drain.Progress) {
 			s.metrics.setBlocked(&progress, p)
@@ -138,7 +139,7 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 		},
 		Forced: func(left []drain.Blocked) {
 			s.metrics.forced.Inc()
-			s.note(node, corev1.EventTypeWarning, "DrainForced", "Drain", fmt.Sprintf("the limit is over: %d pods are deleted past their budgets, the first is %s", len(left), left[0]))
+			s.note(ctx, node, true, "DrainForced", fmt.Sprintf("the limit is over: %d pods are deleted past their budgets, the first is %s", len(left), left[0]))
 		},
 	})
 	teller.stop()
@@ -147,7 +148,7 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 		s.metrics.drains.WithLabelValues("done").Inc()
 		log.Info("drain finished", "took", took, "evicted", progress.Evicted)
 		if progress.Evicted > 0 { // a node that was empty anyway is no news
-			s.note(node, corev1.EventTypeNormal, "Drained", "Drain", fmt.Sprintf("node is empty after %d evictions in %v", progress.Evicted, took))
+			s.note(ctx, node, false, "Drained", fmt.Sprintf("node is empty after %d evictions in %v", progress.Evicted, took))
 		}
 		w.WriteHeader(http.StatusOK)
 		return nil
@@ -162,7 +163,7 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 	}
 	s.metrics.drains.WithLabelValues("failed").Inc()
 	log.Warn("drain failed", "took", took, "error", err)
-	s.note(node, corev1.EventTypeWarning, "DrainFailed", "Drain", err.Error())
+	s.note(ctx, node, true, "DrainFailed", err.Error())
 	return err
 }
 
@@ -178,14 +179,12 @@ func (s *Server) onNode(done string, change func(context.Context, string) (*core
 	}
 }
 
-// note records an event on a node. It never blocks and never fails a request.
-func (s *Server) note(node *corev1.Node, kind, reason, action, text string) {
-	const most = 1000 // the API allows 1 KiB
-	if len(text) > most {
-		text = text[:most]
-	}
-	ref := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}
-	s.events.Eventf(ref, nil, kind, reason, action, "%s", text)
+// note records an event at a node and its shadow. It never blocks and never fails a request.
+func (s *Server) note(ctx context.Context, node *corev1.Node, warning bool, reason, text string) {
+	s.events.Tell(notice.Notice{
+		Subject: notice.Subject{Node: node.Name, NodeUID: node.UID, Namespace: s.cluster.namespace, ShadowUID: s.cluster.shadowUID(ctx, node.Name)},
+		Warning: warning, Reason: reason, Action: "Drain", Note: text,
+	})
 }
 
 func writeJSON(w http.ResponseWriter, v any) error {

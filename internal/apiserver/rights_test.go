@@ -5,7 +5,7 @@ package apiserver
 
 import (
 	"errors"
-	"strings"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/apiserver/certs"
 	"github.com/drydock-os/drydock/internal/testutil/kubetest"
@@ -78,18 +79,15 @@ func TestTheseRightsAreEnough(t *testing.T) {
 	if _, err := c.PutStatus(t.Context(), agentapi.Status{CurrentVersion: "1.0.0", TargetVersion: "1.0.0", CurrentState: agentapi.Idle}); err != nil {
 		t.Error(err)
 	}
-	f.eventually("the drain shows in the node's events", func() bool {
-		var list eventsv1.EventList
-		if err := f.client.List(t.Context(), &list, client.InNamespace("default")); err != nil {
-			t.Fatal(err)
-		}
-		var reasons []string
-		for _, e := range list.Items {
-			if e.Regarding.Name == n.Name {
-				reasons = append(reasons, e.Reason)
+	for namespace, name := range map[string]string{"default": n.Name, f.ns: v2.ShadowName(n.Name)} {
+		f.eventually("the drain shows in the events of "+name, func() bool {
+			var list eventsv1.EventList
+			if err := f.client.List(t.Context(), &list, client.InNamespace(namespace)); err != nil {
+				t.Fatal(err)
 			}
-		}
-		text := strings.Join(reasons, " ")
-		return strings.Contains(text, "Drained")
-	})
+			return slices.ContainsFunc(list.Items, func(e eventsv1.Event) bool {
+				return e.Regarding.Name == name && e.Reason == "Drained" && e.Regarding.UID != ""
+			})
+		})
+	}
 }

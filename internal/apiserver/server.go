@@ -19,20 +19,20 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/events"
 
 	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/apiserver/auth"
 	"github.com/drydock-os/drydock/internal/apiserver/certs"
 	"github.com/drydock-os/drydock/internal/apiserver/drain"
 	"github.com/drydock-os/drydock/internal/logging"
+	"github.com/drydock-os/drydock/internal/notice"
 )
 
 // componentKey tells the parts of this role apart in its log: auth, certs, conversion, drain.
@@ -95,8 +95,7 @@ type Server struct {
 	auth          *auth.Authenticator
 	identity      identity
 	drainer       *drain.Drainer
-	sink          events.EventBroadcaster
-	events        events.EventRecorder
+	events        *notice.Writer
 	hub           *hub
 	metrics       *metrics
 	releases      releaseQueue
@@ -150,8 +149,13 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.sink = events.NewBroadcaster(&events.EventSinkImpl{Interface: kube.EventsV1()})
-	s.events = s.sink.NewRecorder(runtime.NewScheme(), "drydock-apiserver")
+	s.events, err = notice.NewWriter(notice.Config{
+		Events:   func(namespace string) notice.Sink { return kube.EventsV1().Events(namespace) },
+		Reporter: "drydock-apiserver", Log: cfg.Log.With(componentKey, "events"),
+	})
+	if err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -172,10 +176,14 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	s.stopping = ctx // also a failure of one part stops the others
-	if err := s.sink.StartRecordingToSinkWithContext(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("starting to record events: %w", err)
-	}
-	defer s.sink.Shutdown()
+	// Events outlive the requests that they tell of.
+	telling, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
+	var writing sync.WaitGroup
+	writing.Go(func() { s.events.Run(telling) })
+	defer func() {
+		stopTelling()
+		writing.Wait()
+	}()
 	g.Go(func() error { return s.identity.Run(ctx) })
 	g.Go(func() error { return s.keepTrusted(ctx) })
 	g.Go(func() error {

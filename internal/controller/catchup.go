@@ -47,7 +47,7 @@ func (r *reconciler) catchUp(ctx context.Context) (time.Duration, error) {
 		return wait, nil
 	}
 	if !seen {
-		if err := r.readAll(ctx); err != nil {
+		if _, err := r.readAll(ctx); err != nil {
 			return 0, err
 		}
 	}
@@ -92,21 +92,23 @@ func (r *reconciler) writeMark(ctx context.Context) error {
 	return nil
 }
 
-// readAll reads all shadows from the server.
-func (r *reconciler) readAll(ctx context.Context) error {
+// readAll reads all shadows from the server, and returns the names of those that are there.
+func (r *reconciler) readAll(ctx context.Context) (map[string]bool, error) {
+	there := map[string]bool{}
 	var list v2.BottlerocketShadowList
 	for {
 		opts := []client.ListOption{client.InNamespace(r.cfg.Namespace), client.Limit(listPage), client.Continue(list.Continue)}
 		list = v2.BottlerocketShadowList{}
 		if err := r.live.List(ctx, &list, opts...); err != nil {
-			return fmt.Errorf("reading all shadows: %w", err)
+			return nil, fmt.Errorf("reading all shadows: %w", err)
 		}
 		for i := range list.Items {
 			list.Items[i].ManagedFields = nil
 			r.mirror.put(&list.Items[i])
+			there[list.Items[i].Name] = true
 		}
 		if list.Continue == "" {
-			return nil
+			return there, nil
 		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -57,19 +58,26 @@ func newWorld(t *testing.T, nodes int) *world {
 	cluster := kubetest.Start(t)
 	w := &world{t: t, cluster: cluster, client: cluster.Client(t), namespace: cluster.Namespace(t), done: make(chan struct{})}
 	w.applyRights()
-	for i := range nodes {
-		name := fmt.Sprintf("%s-n%d", w.namespace, i)
-		w.nodes = append(w.nodes, name)
-		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v2.UpdaterInterfaceLabel: v2.UpdaterInterfaceVersion}}}
-		w.must(w.client.Create(t.Context(), n))
-		brs := &v2.BottlerocketShadow{Spec: v2.BottlerocketShadowSpec{State: v2.Idle}}
-		brs.Namespace, brs.Name = w.namespace, v2.ShadowName(name)
-		brs.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: name, UID: n.UID}}
-		w.must(w.client.Create(t.Context(), brs))
-		brs.Status = &v2.BottlerocketShadowStatus{CurrentVersion: "1.20.0", TargetVersion: "1.21.0", CurrentState: v2.Idle}
-		w.must(w.client.Status().Update(t.Context(), brs))
+	for range nodes {
+		w.addNode()
 	}
 	return w
+}
+
+// addNode makes a node that is offered an update, and returns its name.
+func (w *world) addNode() string {
+	w.t.Helper()
+	name := fmt.Sprintf("%s-n%d", w.namespace, len(w.nodes))
+	w.nodes = append(w.nodes, name)
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v2.UpdaterInterfaceLabel: v2.UpdaterInterfaceVersion}}}
+	w.must(w.client.Create(w.t.Context(), n))
+	brs := &v2.BottlerocketShadow{Spec: v2.BottlerocketShadowSpec{State: v2.Idle}}
+	brs.Namespace, brs.Name = w.namespace, v2.ShadowName(name)
+	brs.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: name, UID: n.UID}}
+	w.must(w.client.Create(w.t.Context(), brs))
+	brs.Status = &v2.BottlerocketShadowStatus{CurrentVersion: "1.20.0", TargetVersion: "1.21.0", CurrentState: v2.Idle}
+	w.must(w.client.Status().Update(w.t.Context(), brs))
+	return name
 }
 
 func (w *world) must(err error) {
@@ -254,30 +262,73 @@ func TestAFleetIsRolledWithTheRightsOfTheManifest(t *testing.T) {
 	w.checkRecord(limit)
 
 	ctx := t.Context()
-	told := func(namespace, kind, name string) (reasons []string) {
-		var list eventsv1.EventList
-		w.must(w.client.List(ctx, &list, client.InNamespace(namespace)))
-		for _, e := range list.Items {
-			if e.Regarding.Kind == kind && e.Regarding.Name == name {
-				reasons = append(reasons, e.Reason)
-			}
-		}
-		return reasons
-	}
-	// Events are written in the background.
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		onNode, onShadow := told(metav1.NamespaceDefault, "Node", w.nodes[0]), told(w.namespace, "BottlerocketShadow", v2.ShadowName(w.nodes[0]))
-		if len(onNode) == 0 && len(onShadow) == 4 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("events of the node: %v, of its shadow: %v, want the four transitions at the shadow", onNode, onShadow)
-		}
+	transitions := []string{"UpdateAvailable", "UpdateStaged", "NodeRebooted", "UpdateVerified"}
+	for _, node := range w.nodes {
+		w.untilTold(node, transitions)
 	}
 	var brs v2.BottlerocketShadow
 	w.must(w.client.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: v2.ShadowName(w.nodes[0])}, &brs))
 	if !slices.ContainsFunc(brs.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return m.Manager == controller.Name }) {
 		t.Errorf("no field is managed by %s", controller.Name)
+	}
+}
+
+// untilTold waits until 'kubectl describe' shows exactly these reasons at a node and at its shadow: it looks for events by
+// the same search. Events are written in the background.
+func (w *world) untilTold(node string, want []string) {
+	w.t.Helper()
+	var n corev1.Node
+	var brs v2.BottlerocketShadow
+	w.must(w.client.Get(w.t.Context(), client.ObjectKey{Name: node}, &n))
+	w.must(w.client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: v2.ShadowName(node)}, &brs))
+	kube, err := corev1client.NewForConfig(w.cluster.Config)
+	w.must(err)
+	described := func(o client.Object, kind string) (reasons []string) {
+		ref := &corev1.ObjectReference{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID()}
+		list, err := kube.Events(o.GetNamespace()).SearchWithContext(w.t.Context(), w.client.Scheme(), ref)
+		w.must(err)
+		slices.SortFunc(list.Items, func(a, b corev1.Event) int { return a.EventTime.Compare(b.EventTime.Time) })
+		for _, e := range list.Items {
+			reasons = append(reasons, e.Reason)
+		}
+		return reasons
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		atNode, atShadow := described(&n, "Node"), described(&brs, "BottlerocketShadow")
+		if slices.Equal(atNode, want) && slices.Equal(atShadow, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("events of node %s: %v, of its shadow: %v, want %v at both", node, atNode, atShadow, want)
+		}
+	}
+}
+
+// TestNothingIsToldAgainByTheNextLeader changes the leader of a fleet that may not start.
+func TestNothingIsToldAgainByTheNextLeader(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
+	first := w.start(0)
+	told := func() {
+		t.Helper()
+		for _, node := range w.nodes {
+			w.untilTold(node, []string{"StartsDisabled"})
+		}
+	}
+	told()
+	first.stop()
+	w.wait("the first replica to end", first.ended)
+	second := w.start(0)
+	w.untilTold(w.addNode(), []string{"StartsDisabled"}) // so it leads, and has looked
+	second.stop()
+	w.wait("the second replica to end", second.ended) // with all events written, or refused
+	told()
+	var list eventsv1.EventList
+	w.must(w.client.List(t.Context(), &list, client.InNamespace(w.namespace)))
+	for _, e := range list.Items {
+		if e.Series != nil {
+			t.Errorf("counted again: %s of %s", e.Reason, e.Regarding.Name)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -25,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	eventsv1 "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -39,6 +41,7 @@ import (
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/logging"
+	"github.com/drydock-os/drydock/internal/notice"
 	"github.com/drydock-os/drydock/internal/plan"
 	"github.com/drydock-os/drydock/internal/window"
 )
@@ -178,7 +181,11 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
-	r := newReconciler(c.cfg, mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(Name), lease.heldUntil)
+	events, err := c.newTeller()
+	if err != nil {
+		return err
+	}
+	r := newReconciler(c.cfg, mgr.GetClient(), mgr.GetAPIReader(), events, lease.heldUntil)
 	for _, step := range []func(context.Context, ctrl.Manager, *reconciler) error{
 		c.follow, c.plan, c.serveMetrics, c.serveProbes,
 	} {
@@ -186,11 +193,34 @@ func (c *Controller) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	// Events outlive the Lease by a moment: the next leader does not wait for them.
+	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var writing sync.WaitGroup
+	writing.Go(func() { events.Run(telling) })
+	defer func() {
+		stop()
+		writing.Wait()
+	}()
 	c.cfg.Log.Info("controller started", "namespace", c.cfg.Namespace, "max_concurrent", c.cfg.MaxConcurrent.String(), "own_node", c.cfg.NodeName)
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the controller: %w", err)
 	}
 	return nil
+}
+
+func (c *Controller) newTeller() (*notice.Writer, error) {
+	api, err := eventsv1.NewForConfig(c.cfg.REST)
+	if err != nil {
+		return nil, fmt.Errorf("setting up events: %w", err)
+	}
+	w, err := notice.NewWriter(notice.Config{
+		Events: func(namespace string) notice.Sink { return api.Events(namespace) }, Reporter: Name,
+		Log: c.cfg.Log.With(logging.ComponentKey, "events"), Now: c.cfg.Now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up events: %w", err)
+	}
+	return w, nil
 }
 
 // follow makes every replica watch, so that a new holder of the Lease need not begin with it.

@@ -5,75 +5,119 @@ package controller
 
 import (
 	"strings"
+	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/fleetview"
+	"github.com/drydock-os/drydock/internal/notice"
 	"github.com/drydock-os/drydock/internal/plan"
 )
 
-// maxNote is the most bytes that the API takes as an event's note.
-const maxNote = 1024
+// teller writes events; *notice.Writer is one.
+type teller interface{ Tell(notice.Notice) }
 
-// announce tells of a move at the shadow, and of one that went wrong at the node as well: each event is a request,
-// and most moves are of no interest to who looks at a node.
+// announce tells of a move, unless it only tidies up.
 func (r *reconciler) announce(brs *v2.BottlerocketShadow, m plan.Move) {
+	if m.From == m.To && m.Reason != plan.ClockStarted { // that one means that somebody wrote by hand
+		return
+	}
 	bad := m.Reason == plan.AttemptFailed || m.Reason == plan.SpecRepaired || m.Reason == plan.StateTimedOut
-	r.tell(brs, bad, string(m.Reason), string(m.To), m.Detail)
+	r.events.Tell(notice.Notice{Subject: subject(brs), Warning: bad, Reason: string(m.Reason), Action: string(m.To), Note: m.Detail})
 }
 
-// refuse tells once why a node that is to be updated is not, and again only after another reason.
-func (r *reconciler) refuse(shadows map[string]*v2.BottlerocketShadow, waiting []plan.Wait) {
-	told := make(map[string]plan.WaitReason, len(r.told))
-	for _, w := range waiting {
+// announceOpen tells of moves whose answer was lost and which, as is known by now, were made.
+func (r *reconciler) announceOpen(shadows map[string]*v2.BottlerocketShadow) {
+	for _, m := range r.open {
+		if brs := shadows[m.Node]; brs != nil && fleetview.Shadow(brs).Spec == m.Spec {
+			r.announce(brs, m)
+		}
+	}
+	r.open = nil
+}
+
+// announceRemoval tells that a node that still exists is not looked after any more.
+func (r *reconciler) announceRemoval(brs *v2.BottlerocketShadow, node types.UID, reason plan.RemoveReason) {
+	n := notice.Notice{Subject: subject(brs), Reason: string(reason), Action: "Remove"}
+	n.NodeUID = node
+	switch reason {
+	case plan.NodeOptedOut:
+		n.Note = "is not updated any more: the label " + v2.UpdaterInterfaceLabel + "=" + v2.UpdaterInterfaceVersion + " is gone"
+	case plan.NodeReplaced:
+		n.Note = "the record of an earlier node of this name is removed"
+	default:
+		return // neither is there any more
+	}
+	r.events.Tell(n)
+}
+
+// refuse tells once why a node that is to be updated is not, and again only after another reason or for another version.
+// What the first look of a leader finds may have been told by the one before.
+func (r *reconciler) refuse(shadows map[string]*v2.BottlerocketShadow, d *plan.Decision) {
+	first := r.told == nil
+	told := make(map[string]refusal, len(r.told))
+	for _, w := range d.Waiting {
 		brs := shadows[w.Node]
-		if brs == nil || !isRefusal(w, brs) {
+		if brs == nil || !isRefusal(w, brs, d.Active) {
 			continue
 		}
-		told[w.Node] = w.Reason
-		if r.told[w.Node] == w.Reason {
+		now := refusal{w.Reason, w.Version}
+		told[w.Node] = now
+		if r.told[w.Node] == now {
 			continue
 		}
 		bad := w.Reason == plan.InvalidData || w.Reason == plan.AgentSilent || w.Reason == plan.CheckFailing || w.Reason == plan.VersionBlocked
-		r.tell(brs, bad, string(w.Reason), "Wait", w.Sentence())
+		r.events.Tell(notice.Notice{
+			Subject: subject(brs), Warning: bad, Reason: string(w.Reason), Action: "Wait", Note: w.Sentence(), Same: sameWait(w), Known: first,
+		})
 		r.cfg.Log.Info("node waits", "node", w.Node, "reason", w.Reason, "detail", w.Sentence())
 	}
 	r.told = told
 }
 
-// isRefusal is whether a node is kept from what it could do. Waiting for others or for its own agent is the normal
-// course; that a node under observation is not Ready yet is, too.
-func isRefusal(w plan.Wait, brs *v2.BottlerocketShadow) bool {
+// refusal is what a node was last told of why it is not updated.
+type refusal struct {
+	reason  plan.WaitReason
+	version string
+}
+
+// sameWait is what makes two refusals of one reason the same: texts of hosts in their sentence may differ each time.
+func sameWait(w plan.Wait) string {
+	parts := []string{w.Version, stamp(w.Since), stamp(w.Until)}
+	if w.Reason == plan.InvalidData {
+		parts = append(parts, w.Detail)
+	}
+	return strings.Join(parts, " ")
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// isRefusal is whether a node is kept from what it could do, while so many are in an update. Waiting for these or for its
+// own agent is the normal course; that a node under observation is not Ready yet is, too. But if all slots are taken by
+// nodes that are only unavailable, nothing will change by itself.
+func isRefusal(w plan.Wait, brs *v2.BottlerocketShadow, active int) bool {
 	switch w.Reason {
 	case plan.InvalidData, plan.AgentSilent, plan.BackOff, plan.OutsideWindow, plan.NodeCordoned, plan.StartsDisabled,
 		plan.CheckFailing, plan.WaveNotReached, plan.VersionLocked, plan.VersionBlocked, plan.HeldBack:
 		return true
 	case plan.NodeNotReady:
 		return brs.Spec.State == v2.Idle
+	case plan.NoSlot:
+		return active == 0
 	default:
 		return false
 	}
 }
 
-// tell writes an event about the shadow, and a bad one about the node, too; each names the other.
-func (r *reconciler) tell(brs *v2.BottlerocketShadow, bad bool, reason, action, note string) {
-	shadow := &corev1.ObjectReference{
-		APIVersion: v2.GroupVersion.String(), Kind: "BottlerocketShadow",
-		Namespace: brs.Namespace, Name: brs.Name, UID: brs.UID,
+// subject is a shadow and its node.
+func subject(brs *v2.BottlerocketShadow) notice.Subject {
+	return notice.Subject{
+		Node: fleetview.NodeName(brs), NodeUID: types.UID(fleetview.OwnerUID(brs)), Namespace: brs.Namespace, ShadowUID: brs.UID,
 	}
-	node := &corev1.ObjectReference{
-		APIVersion: "v1", Kind: "Node", Name: fleetview.NodeName(brs), UID: types.UID(fleetview.OwnerUID(brs)),
-	}
-	if len(note) > maxNote {
-		note = strings.ToValidUTF8(note[:maxNote-len("…")], "") + "…"
-	}
-	kind, about := corev1.EventTypeNormal, []runtime.Object{shadow, node}
-	if bad {
-		kind = corev1.EventTypeWarning
-		r.recorder.Eventf(about[1], about[0], kind, reason, action, "%s", note)
-	}
-	r.recorder.Eventf(about[0], about[1], kind, reason, action, "%s", note)
 }

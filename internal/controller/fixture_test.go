@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,13 +16,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/fleetview"
+	"github.com/drydock-os/drydock/internal/notice"
 	"github.com/drydock-os/drydock/internal/plan"
 )
 
@@ -55,7 +56,7 @@ type fixture struct {
 	*reconciler
 	t      *testing.T
 	server client.WithWatch
-	events *events.FakeRecorder
+	told   *tellings
 	clock  time.Time
 	// lags is whether the watches show nothing new.
 	lags bool
@@ -68,7 +69,7 @@ func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixtu
 	t.Helper()
 	server := fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(objects...).
 		WithStatusSubresource(&v2.BottlerocketShadow{}).Build()
-	f := &fixture{t: t, server: server, events: events.NewFakeRecorder(100), clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	f := &fixture{t: t, server: server, told: &tellings{}, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	writer := interceptor.NewClient(server, interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
 			write := func() error { return c.Patch(ctx, obj, patch, opts...) }
@@ -85,7 +86,7 @@ func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixtu
 	f.reconciler = newReconciler(Config{
 		Namespace: testNamespace, MaxConcurrent: limit, Version: "1.2.3", Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return f.clock },
-	}, writer, server, f.events, func() time.Time { return f.clock.Add(time.Second) })
+	}, writer, server, f.told, func() time.Time { return f.clock.Add(time.Second) })
 	return f
 }
 
@@ -166,15 +167,36 @@ func (f *fixture) started() []string {
 	return names
 }
 
-// drainEvents returns the events so far.
+// tellings is a teller that remembers.
+type tellings struct {
+	mu  sync.Mutex
+	all []notice.Notice
+}
+
+func (t *tellings) Tell(n notice.Notice) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all = append(t.all, n)
+}
+
+// notices returns what was told since the last call.
+func (f *fixture) notices() []notice.Notice {
+	f.told.mu.Lock()
+	defer f.told.mu.Unlock()
+	all := f.told.all
+	f.told.all = nil
+	return all
+}
+
+// drainEvents returns the same as texts: type, reason and note.
 func (f *fixture) drainEvents() []string {
 	var got []string
-	for {
-		select {
-		case e := <-f.events.Events:
-			got = append(got, e)
-		default:
-			return got
+	for _, n := range f.notices() {
+		kind := corev1.EventTypeNormal
+		if n.Warning {
+			kind = corev1.EventTypeWarning
 		}
+		got = append(got, kind+" "+n.Reason+" "+n.Note)
 	}
+	return got
 }

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -37,16 +36,16 @@ const (
 
 // reconciler looks at the fleet, one look at a time.
 type reconciler struct {
-	cfg      Config
-	client   client.Client // writes
-	live     client.Reader // reads from the server
-	recorder events.EventRecorder
+	cfg    Config
+	client client.Client // writes
+	live   client.Reader // reads from the server
+	events teller
 	// heldUntil is when writes must be over; see lease.
 	heldUntil func() time.Time
 	counters  *counters
 	gate      gate
-	// told is the refusal that each node was last told of.
-	told map[string]plan.WaitReason
+	// told is the refusal that each node was last told of; nil before the first look.
+	told map[string]refusal
 	// decision is the last one, for the metrics.
 	decision atomic.Pointer[plan.Decision]
 
@@ -56,16 +55,17 @@ type reconciler struct {
 	// the Lease, or by an own write whose answer was lost.
 	uncertain bool
 	mark      mark
+	// open are moves of which it is not known whether they were written.
+	open []plan.Move
 	// busySince is when the present look began, in Unix nanoseconds; 0 between looks.
 	busySince atomic.Int64
 }
 
-func newReconciler(cfg Config, writer client.Client, live client.Reader, recorder events.EventRecorder, heldUntil func() time.Time) *reconciler {
+func newReconciler(cfg Config, writer client.Client, live client.Reader, events teller, heldUntil func() time.Time) *reconciler {
 	return &reconciler{
-		cfg: cfg, client: writer, live: live, recorder: recorder, heldUntil: heldUntil,
+		cfg: cfg, client: writer, live: live, events: events, heldUntil: heldUntil,
 		counters:  newCounters(),
 		gate:      gate{schedule: cfg.Schedule},
-		told:      map[string]plan.WaitReason{},
 		mirror:    newMirror(),
 		uncertain: true,
 	}
@@ -90,13 +90,14 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	r.announceOpen(shadows)
 	now := r.cfg.Now()
 	snapshot.Window = r.gate.at(now, slices.ContainsFunc(snapshot.Shadows, plan.Shadow.Busy))
 	d := plan.Next(snapshot, now)
 	r.counters.decisions.Observe(r.cfg.Now().Sub(began).Seconds())
 	r.gate.saw(d)
 	r.decision.Store(&d)
-	r.refuse(shadows, d.Waiting)
+	r.refuse(shadows, &d)
 	if err := errors.Join(r.move(ctx, shadows, d.Moves), r.remove(ctx, shadows, d.Removals)); err != nil {
 		return reconcile.Result{}, err
 	}
@@ -120,15 +121,15 @@ func (r *reconciler) hanging() error {
 
 // look returns the newest known shadows by the name of their node, and the fleet as the plan sees it.
 func (r *reconciler) look(ctx context.Context) (map[string]*v2.BottlerocketShadow, plan.Snapshot, error) {
-	for _, brs := range r.mirror.unseen() {
-		var current v2.BottlerocketShadow
-		switch err := r.live.Get(ctx, client.ObjectKeyFromObject(brs), &current); {
-		case apierrors.IsNotFound(err):
-			r.mirror.drop(brs.Name)
-		case err != nil:
-			return nil, plan.Snapshot{}, fmt.Errorf("reading shadow %s: %w", brs.Name, err)
-		default:
-			r.mirror.put(&current)
+	if unseen := r.mirror.unseen(); len(unseen) > 0 { // too new for the watch, or deleted
+		there, err := r.readAll(ctx)
+		if err != nil {
+			return nil, plan.Snapshot{}, err
+		}
+		for _, brs := range unseen {
+			if !there[brs.Name] {
+				r.mirror.drop(brs.Name)
+			}
 		}
 	}
 	s := r.cfg.Snapshot(r.cfg.Now())
@@ -147,8 +148,10 @@ func (r *reconciler) move(ctx context.Context, shadows map[string]*v2.Bottlerock
 		})
 	}
 	_ = g.Wait() // the errors are in errs
-	for _, err := range errs {
-		r.uncertain = r.uncertain || err != nil && !refused(err)
+	for i, err := range errs {
+		if err != nil && !refused(err) {
+			r.uncertain, r.open = true, append(r.open, moves[i])
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -183,9 +186,7 @@ func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m pl
 	r.mirror.put(written)
 	r.counters.count(brs, m, r.cfg.Now())
 	r.cfg.Log.Info("node moved", "node", m.Node, "from", short(m.From), "to", m.To, "version", short(m.Spec.Version), "reason", m.Reason)
-	if m.From != m.To || m.Reason == plan.ClockStarted { // the latter means that somebody wrote by hand
-		r.announce(brs, m)
-	}
+	r.announce(brs, m)
 	return nil
 }
 

@@ -298,16 +298,3 @@ func TestD66NodesAreCachedWithoutBallast(t *testing.T) {
 		t.Errorf("ballast is left: %+v", slim)
 	}
 }
-
-func TestALongErrorFitsIntoAnEvent(t *testing.T) {
-	brs := shadow("a")
-	brs.Spec.State = v2.StagedAndPerformedUpdate
-	brs.Status.CurrentState, brs.Status.LastError = v2.ErrorReset, strings.Repeat("ü", 5000)
-	f := newFixture(t, 1, node("a"), brs)
-	f.reconcile()
-	for _, e := range f.drainEvents() {
-		if !strings.Contains(e, "Warning AttemptFailed") || len(e) > maxNote+100 || !strings.HasSuffix(e, "…") {
-			t.Errorf("event of %d bytes: %.60s…", len(e), e)
-		}
-	}
-}

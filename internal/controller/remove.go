@@ -59,5 +59,6 @@ func (r *reconciler) removeOne(ctx context.Context, brs *v2.BottlerocketShadow, 
 		return err
 	}
 	r.cfg.Log.Info("shadow removed", "node", nodeName, "reason", reason, "spec_state", short(brs.Spec.State))
+	r.announceRemoval(brs, node.UID, reason)
 	return nil
 }

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
@@ -66,8 +68,8 @@ func TestD42AnUpdateThatTakesTooLongIsCalledOff(t *testing.T) {
 		t.Errorf("spec %+v and mark %s, want Idle and %s", brs.Spec, brs.Annotations[v2.TimedOutAnnotation], want)
 	}
 	got := f.drainEvents()
-	if len(got) != 2 || !strings.HasPrefix(got[0], "Warning StateTimedOut") || !strings.Contains(got[1], "12m0s") {
-		t.Errorf("events %q, want a warning at the node and one at the shadow", got)
+	if len(got) != 1 || !strings.HasPrefix(got[0], "Warning StateTimedOut") || !strings.Contains(got[0], "12m0s") {
+		t.Errorf("events %q, want one warning", got)
 	}
 	f.reconcile()
 	if diff := f.started(); !slices.Equal(diff, []string{"b"}) {
@@ -120,6 +122,93 @@ func TestD56RefusalsAreToldOnceEach(t *testing.T) {
 	f.reconcile()
 	if got := f.drainEvents(); len(got) != 1 || !strings.Contains(got[0], "UpdateAvailable") {
 		t.Errorf("events %q, want the start alone", got)
+	}
+}
+
+// A write whose answer is lost is told once it is known that it was made, and not at all if it was not.
+func TestAMoveWhoseAnswerWasLostIsTold(t *testing.T) {
+	for _, made := range []bool{true, false} {
+		f := newFixture(t, 1, node("a"), shadow("a"))
+		f.onPatch = func(_ string, write func() error) error {
+			if made {
+				if err := write(); err != nil {
+					return err
+				}
+			}
+			return errors.New("connection reset")
+		}
+		f.watch()
+		for range 2 { // the first may only mark
+			if _, err := f.Reconcile(t.Context(), fleet); err != nil {
+				break
+			}
+			f.watch()
+		}
+		if got := f.drainEvents(); len(got) != 0 {
+			t.Fatalf("told %q though nothing is known", got)
+		}
+		f.onPatch = nil
+		f.clock = f.clock.Add(time.Second) // a move that is decided anew has another time
+		f.reconcile()
+		f.reconcile()
+		if got := f.drainEvents(); len(got) != 1 || !strings.HasPrefix(got[0], "Normal UpdateAvailable") {
+			t.Errorf("made %t: events %q, want the start, once", made, got)
+		}
+	}
+}
+
+// Waiting for a slot is no news while nodes are being updated, and one when only unavailable nodes hold the slots.
+func TestNoSlotIsARefusalWhenNobodyMoves(t *testing.T) {
+	away := node("a")
+	away.Status.Conditions[0].Status = corev1.ConditionFalse
+	upToDate := shadow("a")
+	upToDate.Status.CurrentVersion = "1.21.0"
+	f := newFixture(t, 1, away, upToDate, node("b"), node("c"), shadow("b"), shadow("c"))
+	f.cfg.CountUnavailable = true
+	f.reconcile()
+	got := f.drainEvents()
+	if len(got) != 2 || !strings.HasPrefix(got[0], "Normal NoSlot") || !strings.HasPrefix(got[1], "Normal NoSlot") {
+		t.Errorf("events %q, want both nodes that wait to be told", got)
+	}
+	f.cfg.MaxConcurrent = 2
+	f.reconcile()
+	f.reconcile()
+	if got := f.drainEvents(); len(got) != 1 || !strings.HasPrefix(got[0], "Normal UpdateAvailable") {
+		t.Errorf("events %q, want the start alone", got)
+	}
+}
+
+// A new leader cannot know what the one before has told: it tells of each node that waits, and that this is no news. It
+// says the same in other words if the host does.
+func TestANewLeaderRepeatsNothing(t *testing.T) {
+	failing := shadow("b")
+	failing.Status.TargetVersion = failing.Status.CurrentVersion
+	failing.Status.UpdateCheck = &v2.UpdateCheck{Error: "no answer from 10.0.0.1:40001", FailingSince: "2026-03-01T10:00:00Z"}
+	cordoned := node("a")
+	cordoned.Spec.Unschedulable = true
+	objects := func() []client.Object {
+		return []client.Object{cordoned.DeepCopy(), shadow("a"), node("b"), failing.DeepCopy()}
+	}
+	f := newFixture(t, 1, objects()...)
+	f.reconcile()
+	first := f.notices()
+	failing.Status.UpdateCheck.Error = "no answer from 10.0.0.1:40002"
+	f = newFixture(t, 1, objects()...)
+	f.reconcile()
+	second := f.notices()
+	if len(first) != 2 || len(second) != 2 {
+		t.Fatalf("told %v, then %v, want both waits each time", first, second)
+	}
+	for i := range first {
+		if a, b := first[i], second[i]; !a.Known || !b.Known || a.Reason != b.Reason || a.Same != b.Same || a.Subject != b.Subject {
+			t.Errorf("%+v by one leader and %+v by the next are two events", a, b)
+		}
+	}
+	// What begins later is news.
+	f.cfg.UpdateCordoned, f.cfg.MaxConcurrent = true, 0
+	f.reconcile()
+	if got := f.notices(); len(got) != 1 || got[0].Known || got[0].Reason != string(plan.StartsDisabled) {
+		t.Errorf("told %+v, want the new reason as news", got)
 	}
 }
 
