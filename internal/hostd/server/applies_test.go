@@ -13,7 +13,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -157,19 +156,4 @@ func TestManyClientsAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-}
-
-// BenchmarkGetSettings measures one client's requests one after the other, over the socket and back.
-func BenchmarkGetSettings(b *testing.B) {
-	h := newHost(b, nil, true)
-	var took []time.Duration
-	for b.Loop() {
-		start := time.Now()
-		if code, _ := h.do("GET", "/settings", ""); code != 200 {
-			b.Fatal(code)
-		}
-		took = append(took, time.Since(start))
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns/op")
 }
