@@ -121,7 +121,7 @@ func published(t testing.TB, sizes ...int64) (*tuf.Client, map[int64]source) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found[size] = source{slot.Root, target}
+		found[size] = source{slot.Boot, target}
 	}
 	return client, found
 }
@@ -149,7 +149,7 @@ func TestMemoryDoesNotGrowWithTheImage(t *testing.T) {
 		p := partition(size)
 		part, err := e.writePart(t.Context(), &patternDisk{}, p, client, sources[size])
 		if err == nil {
-			err = e.readBack(t.Context(), &patternDisk{}, p, part)
+			err = readBack(&patternDisk{}, p, part)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -183,7 +183,7 @@ func TestDiskThatForgets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.readBack(t.Context(), disk, partition(2*mib), part); !errors.Is(err, errReadBack) {
+	if err := readBack(disk, partition(2*mib), part); !errors.Is(err, errReadBack) {
 		t.Errorf("got error %v", err)
 	}
 }

@@ -4,7 +4,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,20 +11,15 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"slices"
 
 	"github.com/pierrec/lz4/v4"
 
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/manifest"
-	"github.com/drydock-os/drydock/internal/osimage"
 	"github.com/drydock-os/drydock/internal/slot"
 	"github.com/drydock-os/drydock/internal/tuf"
 )
-
-// copyBuffer is the unit of reading back, in bytes.
-const copyBuffer = 256 << 10
 
 // staged says what a prepare has written to the idle slot. It is durable before the slot is marked valid, so a valid
 // slot always holds what it says.
@@ -41,7 +35,9 @@ type stagedPart struct {
 	Target       string `json:"target"`
 	TargetSHA256 string `json:"target_sha256"` // as signed
 	Length       int64  `json:"length"`        // in the partition
-	SHA256       string `json:"sha256"`        // in the partition
+
+	// SHA256 is that of the bytes in the partition. The root file system has none: its hash tree covers every byte.
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // source is one part of an update, as it was signed.
@@ -119,31 +115,8 @@ func (e *Engine) checkActive(_ *gpt.File, t *slot.Table) error {
 	return nil
 }
 
-// holds reports whether the idle slot holds this very update, by reading all of it.
-func (e *Engine) holds(ctx context.Context, d *gpt.File, t *slot.Table, chosen hostapi.Image, sources []source) bool {
-	idle := e.cfg.System.Slot.Other()
-	if f := t.Flags(idle); f.Tries == 0 || f.Priority != 0 || f.Successful {
-		return false
-	}
-	s, err := e.loadStaged()
-	if err != nil || s == nil || s.Image != chosen || s.Slot != idle.String() || len(s.Parts) != len(sources) {
-		return false
-	}
-	for _, src := range sources {
-		p := t.Partition(idle, src.part)
-		i := slices.IndexFunc(s.Parts, func(have stagedPart) bool {
-			return have.Part == src.part.String() && have.UUID == p.UUID.String() && have.Target == src.target.Name &&
-				have.TargetSHA256 == hex.EncodeToString(src.target.SHA256[:]) && have.Length <= p.Size()
-		})
-		if i < 0 || e.readBack(ctx, d, p, s.Parts[i]) != nil {
-			return false
-		}
-	}
-	return true
-}
-
 // write fills the idle slot. From clearing on, nothing in it can boot until all of it was verified.
-func (e *Engine) write(ctx context.Context, d *gpt.File, t *slot.Table, from *tuf.Client, chosen hostapi.Image, sources []source) error {
+func (e *Engine) write(ctx context.Context, d gpt.Disk, t *slot.Table, from *tuf.Client, chosen hostapi.Image, sources []source) error {
 	active := e.cfg.System.Slot
 	idle := active.Other()
 	if err := removeFile(e.path(stagedPath)); err != nil {
@@ -159,13 +132,10 @@ func (e *Engine) write(ctx context.Context, d *gpt.File, t *slot.Table, from *tu
 		if err != nil {
 			return err
 		}
-		if err := e.readBack(ctx, d, p, written); err != nil {
-			return err
-		}
 		s.Parts = append(s.Parts, written)
 	}
-	if err := verifySystem(ctx, d, t, idle, chosen); err != nil {
-		return err
+	if err := e.verify(ctx, d, t, s); err != nil {
+		return fmt.Errorf("checking what was written: %w", err)
 	}
 	if err := writeJSON(e.path(stagedPath), s); err != nil {
 		return fmt.Errorf("remembering the staged image: %w", err)
@@ -197,9 +167,11 @@ func (e *Engine) writePart(ctx context.Context, d gpt.Disk, p gpt.Partition, fro
 	plain := readAhead(frame)
 	defer plain.Close()
 	defer cancel() // first of all, so that whoever waits for the network stops
-	digest := sha256.New()
 	w := &partitionWriter{disk: d, part: p, started: e.cfg.Disk.StartWriting}
-	unpackErr := w.fill(plain, digest)
+	if src.part != slot.Root {
+		w.digest = sha256.New()
+	}
+	unpackErr := w.fill(plain)
 	if w.err != nil {
 		return part, fmt.Errorf("writing %s: %w", src.target.Name, w.err)
 	}
@@ -214,16 +186,20 @@ func (e *Engine) writePart(ctx context.Context, d gpt.Disk, p gpt.Partition, fro
 	if err := d.Sync(); err != nil {
 		return part, fmt.Errorf("writing %s: %w", src.target.Name, err)
 	}
-	part.Length, part.SHA256 = w.n, hex.EncodeToString(digest.Sum(nil))
+	part.Length = w.n
+	if w.digest != nil {
+		part.SHA256 = hex.EncodeToString(w.digest.Sum(nil))
+	}
 	return part, nil
 }
 
 // partitionWriter writes to a partition from its start and never beyond its end.
 type partitionWriter struct {
-	disk gpt.Disk
-	part gpt.Partition
-	n    int64
-	err  error // of writing, as opposed to reading what is to be written
+	disk   gpt.Disk
+	part   gpt.Partition
+	digest hash.Hash // of what was written; nil: not needed
+	n      int64
+	err    error // of writing, as opposed to reading what is to be written
 
 	started func(offset, length int64) // has the system begin with writing; nil: not needed
 	begun   int64                      // up to where that was done
@@ -233,16 +209,8 @@ type partitionWriter struct {
 // left to do.
 const startEvery = 16 << 20
 
-// fill writes everything that comes, while its digest is taken.
-func (w *partitionWriter) fill(from *ahead, digest hash.Hash) error {
-	todo, did := make(chan []byte), make(chan struct{})
-	defer close(todo)
-	go func() {
-		for p := range todo {
-			digest.Write(p)
-			did <- struct{}{}
-		}
-	}()
+// fill writes everything that comes.
+func (w *partitionWriter) fill(from *ahead) error {
 	for {
 		p, err := from.next()
 		if errors.Is(err, io.EOF) {
@@ -251,10 +219,7 @@ func (w *partitionWriter) fill(from *ahead, digest hash.Hash) error {
 		if err != nil {
 			return err
 		}
-		todo <- p
-		_, err = w.Write(p)
-		<-did
-		if err != nil {
+		if _, err := w.Write(p); err != nil {
 			return err
 		}
 		if w.started != nil && w.n-w.begun >= startEvery {
@@ -271,52 +236,11 @@ func (w *partitionWriter) Write(p []byte) (int, error) {
 	}
 	n, err := w.disk.WriteAt(p, w.part.Offset()+w.n)
 	w.n += int64(n)
+	if w.digest != nil {
+		w.digest.Write(p[:n])
+	}
 	if err != nil {
 		w.err = err
 	}
 	return n, err
-}
-
-// errReadBack means that the disk does not return what was written to it.
-var errReadBack = errors.New("the disk does not hold what was written to it")
-
-// readBack compares what the disk holds with what was written, past the cache where the system allows.
-func (e *Engine) readBack(ctx context.Context, d gpt.Disk, p gpt.Partition, want stagedPart) error {
-	e.cfg.Disk.Forget(p.Offset(), want.Length)
-	digest := sha256.New()
-	buf := make([]byte, copyBuffer)
-	section := io.NewSectionReader(d, p.Offset(), want.Length)
-	for {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("reading back %s: %w", p.Name, err)
-		}
-		n, err := section.Read(buf)
-		digest.Write(buf[:n])
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("reading back %s: %w", p.Name, err)
-		}
-	}
-	sum, err := hex.DecodeString(want.SHA256)
-	if err != nil || !bytes.Equal(digest.Sum(nil), sum) {
-		return fmt.Errorf("reading back %s: %w", p.Name, errReadBack)
-	}
-	return nil
-}
-
-// verifySystem checks that the parts make one system, and the one that was asked for.
-func verifySystem(ctx context.Context, d gpt.Disk, t *slot.Table, s slot.Slot, want hostapi.Image) error {
-	sys, err := osimage.OpenSlot(d, t, s)
-	if err != nil {
-		return fmt.Errorf("checking the new system: %w", err)
-	}
-	if r := sys.Release(); r.Version != want.Version || r.Variant != want.Variant {
-		return fmt.Errorf("checking the new system: it says to be %s %s, published was %s %s", r.Variant, r.Version, want.Variant, want.Version)
-	}
-	if err := sys.Verify(ctx); err != nil {
-		return fmt.Errorf("checking the new system: %w", err)
-	}
-	return nil
 }

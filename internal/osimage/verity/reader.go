@@ -7,7 +7,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // Reader reads data through its hash tree. It is safe for concurrent use.
@@ -48,13 +50,19 @@ func Open(data io.ReaderAt, dataSize int64, hash io.ReaderAt, hashSize int64, ro
 			ErrSuperblock, blocks*BlockSize, l.end*BlockSize, dataSize, hashSize)
 	}
 	r := &Reader{data: data, hash: hash, size: blocks * BlockSize, salt: salt, root: root, layout: l}
-	for range l.count {
-		r.cache = append(r.cache, cached{number: -1, block: make([]byte, BlockSize)})
-	}
+	r.forget()
 	if _, err := r.hashBlock(len(l.count)-1, 0); err != nil {
 		return nil, fmt.Errorf("opening verity device: %w", err)
 	}
 	return r, nil
+}
+
+// forget empties the cache.
+func (r *Reader) forget() {
+	r.cache = nil
+	for range r.layout.count {
+		r.cache = append(r.cache, cached{number: -1, block: make([]byte, BlockSize)})
+	}
 }
 
 // Size returns the number of bytes that the tree covers.
@@ -135,18 +143,38 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Verify checks every block of the data and of the tree.
+const (
+	// verifyChunk is what Verify reads at a time: the data below one hash block, so that no two chunks share one.
+	verifyChunk = perBlock * BlockSize
+	// maxVerifiers bounds the memory of Verify, not its speed: a disk does not keep more of them busy.
+	maxVerifiers = 4
+)
+
+// Verify checks every block of the data and of the tree. It takes the cores that there are, up to a few, for hashing is
+// most of the work; the reads go through the data in order all the same.
 func (r *Reader) Verify(ctx context.Context) error {
-	buf := make([]byte, 256*BlockSize)
-	for at := int64(0); at < r.size; at += int64(len(buf)) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := r.readBlocks(buf[:min(int64(len(buf)), r.size-at)], at/BlockSize); err != nil {
-			return err
-		}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), maxVerifiers) {
+		own := &Reader{data: r.data, hash: r.hash, size: r.size, salt: r.salt, root: r.root, layout: r.layout}
+		own.forget()
+		workers.Go(func() {
+			buf := make([]byte, verifyChunk)
+			for ctx.Err() == nil {
+				at := next.Add(verifyChunk) - verifyChunk
+				if at >= r.size {
+					return
+				}
+				if err := own.readBlocks(buf[:min(verifyChunk, r.size-at)], at/BlockSize); err != nil {
+					cancel(err)
+				}
+			}
+		})
 	}
-	return nil
+	workers.Wait()
+	return context.Cause(ctx)
 }
 
 // readFull reads len(p) bytes; a short read is an error, a full one that ends in io.EOF is not.
