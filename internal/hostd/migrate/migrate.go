@@ -35,9 +35,10 @@ type Repository interface {
 	Program(name string) ([]byte, error) // executable, unpacked
 }
 
-// Config holds what a migration needs. All fields are required.
+// Config holds what a migration needs. Fields are required unless they name a default.
 type Config struct {
-	Dir  string // of the store: where its links are
+	Dir  string   // of the store: where its links are
+	FS   store.FS // has the links; default: that of the operating system
 	To   *semver.Version
 	Open func() (Repository, error) // called only when there is something to do
 	Log  *slog.Logger
@@ -46,6 +47,9 @@ type Config struct {
 // Run migrates the store. Without a store, and when it is of the version already, there is nothing to do. It returns
 // manifest.ErrNoPath, the errors of the repository and those of package store.
 func Run(ctx context.Context, cfg Config) error {
+	if cfg.FS == nil {
+		cfg.FS = store.DiskFS{}
+	}
 	v, dir, err := store.Locate(cfg.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		cfg.Log.Info("no settings store yet, nothing to migrate")
@@ -59,7 +63,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer lock.Close()
-	back, err := store.GoBack(cfg.Dir, cfg.To)
+	back, err := store.GoBack(cfg.FS, cfg.Dir, cfg.To)
 	switch {
 	case err != nil:
 		return fmt.Errorf("going back to the settings of version %s: %w", cfg.To, err)
@@ -126,10 +130,10 @@ func migrate(ctx context.Context, cfg Config, from *semver.Version, source strin
 	if err := syncFilesystem(made); err != nil {
 		return err
 	}
-	if err := store.Keep(cfg.Dir, filepath.Base(original)); err != nil {
+	if err := store.Keep(cfg.FS, cfg.Dir, filepath.Base(original)); err != nil {
 		return err
 	}
-	if err := store.Point(cfg.Dir, cfg.To, filepath.Base(made)); err != nil {
+	if err := store.Point(cfg.FS, cfg.Dir, cfg.To, filepath.Base(made)); err != nil {
 		return err
 	}
 	made = ""

@@ -74,6 +74,7 @@ type host struct {
 	t    *testing.T
 	dir  string
 	repo repository
+	fs   store.FS
 }
 
 func newHost(t *testing.T, v string) host {
@@ -86,7 +87,7 @@ func newHost(t *testing.T, v string) host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := host{t, filepath.Join(t.TempDir(), "datastore"), repository{program}}
+	h := host{t, filepath.Join(t.TempDir(), "datastore"), repository{program}, nil}
 	k, err := store.ParseKey("settings.motd")
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +105,7 @@ func newHost(t *testing.T, v string) host {
 }
 
 func (h host) migrate(to string) error {
-	return Run(h.t.Context(), Config{Dir: h.dir, To: version(to), Log: slog.New(slog.DiscardHandler),
+	return Run(h.t.Context(), Config{Dir: h.dir, FS: h.fs, To: version(to), Log: slog.New(slog.DiscardHandler),
 		Open: func() (Repository, error) { return h.repo, nil }})
 }
 
@@ -116,16 +117,21 @@ func (h host) want(v, motd string, dirs int) {
 		h.t.Fatal(err)
 	}
 	defer s.Close()
-	k, err := store.ParseKey("settings.motd")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if got := string(s.Live().Values[k]); s.Version() != v || got != `"`+motd+`"` {
+	if got := h.motd(s); s.Version() != v || got != motd {
 		h.t.Errorf("version %s says %s, want %s with %s", s.Version(), got, v, motd)
 	}
 	if found := h.data(); len(found) != dirs {
 		h.t.Errorf("%d directories of data, want %d: %q", len(found), dirs, found)
 	}
+}
+
+func (h host) motd(s *store.Store) string {
+	h.t.Helper()
+	k, err := store.ParseKey("settings.motd")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return strings.Trim(string(s.Live().Values[k]), `"`)
 }
 
 func TestForwardAndBack(t *testing.T) {
@@ -181,7 +187,7 @@ func TestBackWithoutTheDataOfBefore(t *testing.T) {
 			}
 		},
 		"of another store": func(h host) {
-			if err := store.Keep(h.dir, "v1.0.0_0123456789abcdef"); err != nil {
+			if err := store.Keep(store.DiskFS{}, h.dir, "v1.0.0_0123456789abcdef"); err != nil {
 				h.t.Fatal(err)
 			}
 		},

@@ -29,8 +29,8 @@ type FS interface {
 	SyncDir(dir string) error // makes names in dir durable
 }
 
-// diskFS is the FS of the operating system.
-type diskFS struct{}
+// DiskFS is the FS of the operating system.
+type DiskFS struct{}
 
 // Settings have secrets among them, so nobody but the owner reads them. Those who may go through the API.
 const (
@@ -38,13 +38,13 @@ const (
 	fileMode = 0o600
 )
 
-func (diskFS) Mkdir(path string) error           { return os.Mkdir(path, dirMode) }
-func (diskFS) Symlink(target, path string) error { return os.Symlink(target, path) }
-func (diskFS) Rename(from, to string) error      { return os.Rename(from, to) }
-func (diskFS) RemoveAll(path string) error       { return os.RemoveAll(path) }
-func (diskFS) SyncDir(dir string) error          { return durable.SyncDir(dir) }
+func (DiskFS) Mkdir(path string) error           { return os.Mkdir(path, dirMode) }
+func (DiskFS) Symlink(target, path string) error { return os.Symlink(target, path) }
+func (DiskFS) Rename(from, to string) error      { return os.Rename(from, to) }
+func (DiskFS) RemoveAll(path string) error       { return os.RemoveAll(path) }
+func (DiskFS) SyncDir(dir string) error          { return durable.SyncDir(dir) }
 
-func (diskFS) Create(path string, data []byte) error {
+func (DiskFS) Create(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (diskFS) Create(path string, data []byte) error {
 }
 
 // Link copies where the file system knows no hard links, or the file has as many as it can have.
-func (d diskFS) Link(from, to string) error {
+func (d DiskFS) Link(from, to string) error {
 	err := os.Link(from, to)
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EMLINK) && !errors.Is(err, unix.EXDEV) {
 		return err
@@ -70,7 +70,7 @@ func (d diskFS) Link(from, to string) error {
 // take 4 ms instead of 35 on ext4. One syncfs would be faster still on an idle disk, but waits for everybody else's data.
 const syncers = 16
 
-func (diskFS) SyncAll(dir string) error {
+func (DiskFS) SyncAll(dir string) error {
 	var group errgroup.Group
 	group.SetLimit(syncers)
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

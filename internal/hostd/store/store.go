@@ -55,7 +55,7 @@ type Store struct {
 
 func (c *Config) fill() {
 	if c.FS == nil {
-		c.FS = diskFS{}
+		c.FS = DiskFS{}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

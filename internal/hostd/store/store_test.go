@@ -359,7 +359,7 @@ func (f *failFS) SyncDir(p string) error {
 
 func TestNothingIsLostWhenTheDiskFails(t *testing.T) {
 	for n := 0; ; n++ {
-		disk := &failFS{FS: diskFS{}, left: 1 << 30, err: unix.ENOSPC}
+		disk := &failFS{FS: DiskFS{}, left: 1 << 30, err: unix.ENOSPC}
 		s := newStore(t, Config{FS: disk})
 		commit(t, s, "settings.motd", `"old"`, "settings.a.b", `1`)
 		if err := s.Put("next", values(t, "settings.motd", `"new"`)); err != nil {
@@ -439,7 +439,7 @@ func TestAReadOnlyDiskIsReadable(t *testing.T) {
 	s := newStore(t, Config{})
 	commit(t, s, "settings.motd", `"old"`)
 	s.Close()
-	s, err := Open(Config{Dir: s.cfg.Dir, FS: &failFS{FS: diskFS{}, err: unix.EROFS}})
+	s, err := Open(Config{Dir: s.cfg.Dir, FS: &failFS{FS: DiskFS{}, err: unix.EROFS}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// What is in this file is for those who bring a store to another version; the functions, while nobody has it open.
+// What is in this file is for those who bring a store to another version; the functions, while nobody has it open. All
+// changes go through the FS that they are given.
 
 // Locate returns the version of the store in dir and the directory that has its data. It returns fs.ErrNotExist and
 // ErrCorrupt.
@@ -35,8 +36,7 @@ func DataDirName(v *semver.Version) string { return newName("v" + v.String()) }
 
 // Point makes the store be the data in the directory of that name, of version v. At each instant, the links lead to the
 // data of before or to the new one.
-func Point(dir string, v *semver.Version, name string) error {
-	f := diskFS{}
+func Point(f FS, dir string, v *semver.Version, name string) error {
 	for _, link := range chain(v) {
 		if err := point(f, dir, link, name); err != nil {
 			return err
@@ -53,8 +53,7 @@ func Point(dir string, v *semver.Version, name string) error {
 const previousLink = "previous"
 
 // Keep remembers which data the store's next ones are made from, for GoBack.
-func Keep(dir, name string) error {
-	f := diskFS{}
+func Keep(f FS, dir, name string) error {
 	if err := point(f, dir, previousLink, name); err != nil {
 		return err
 	}
@@ -63,7 +62,7 @@ func Keep(dir, name string) error {
 
 // GoBack makes the store be the data that its present ones were made from, if those are still there and were of version
 // v. It reports whether they were.
-func GoBack(dir string, v *semver.Version) (bool, error) {
+func GoBack(f FS, dir string, v *semver.Version) (bool, error) {
 	name, err := os.Readlink(filepath.Join(dir, previousLink))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -82,7 +81,7 @@ func GoBack(dir string, v *semver.Version) (bool, error) {
 	if info, err := os.Lstat(filepath.Join(dir, name)); !dataDir.MatchString(name) || err != nil || !info.IsDir() {
 		return false, nil // migrating is what remains
 	}
-	return true, Point(dir, v, name)
+	return true, Point(f, dir, v, name)
 }
 
 // Prune removes data and links that the store does not need: those of other versions.

@@ -34,7 +34,7 @@ func TestAVersionThatSharesTheDataOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Point(cfg.Dir, semver.MustParse("1.2.4"), filepath.Base(old)); err != nil {
+	if err := Point(DiskFS{}, cfg.Dir, semver.MustParse("1.2.4"), filepath.Base(old)); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = Open(cfg); err != nil {
