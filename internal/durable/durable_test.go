@@ -5,11 +5,13 @@ package durable
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 func TestWriteFileReplacesWhole(t *testing.T) {
@@ -42,6 +44,23 @@ func TestWriteFileLeavesNothingBehindOnFailure(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left in the directory: %v (%v)", entries, err)
+	}
+}
+
+func TestWriteFromASourceThatBreaks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "image")
+	if err := WriteFrom(path, strings.NewReader("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	if err := WriteFrom(path, io.MultiReader(strings.NewReader("new"), iotest.ErrReader(broken)), 0o600); err != broken { //nolint:errorlint // as it is
+		t.Errorf("got error %v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "old" {
+		t.Errorf("afterwards the file holds %q, %v", got, err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("left behind %v, %v", left, err)
 	}
 }
 

@@ -68,7 +68,7 @@ type Client struct {
 
 // NewClient checks cfg and returns a Client. It touches neither network nor disk.
 func NewClient(cfg Config) (*Client, error) {
-	c := &Client{cfg: cfg, store: &store{cfg.Dir}}
+	c := &Client{cfg: cfg, store: &store{cfg.Dir, diskFiles{}}}
 	if cfg.Dir == "" || len(cfg.TrustedRoot) == 0 {
 		return nil, errors.New("reading repository: no directory or no trusted root given")
 	}

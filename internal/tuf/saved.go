@@ -4,6 +4,7 @@
 package tuf
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,8 +21,6 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
-
-	"github.com/drydock-os/drydock/internal/durable"
 )
 
 // Folders says where a part of a repository is kept on a host. The layout is that of the original: metadata under the
@@ -30,12 +29,13 @@ type Folders struct{ Metadata, Targets string }
 
 const timestampFile = metadata.TIMESTAMP + ".json"
 
-// numbered are metadata files with their version in front.
-var numbered = regexp.MustCompile(`^[0-9]+\.(snapshot|targets)\.json$`)
+// removable are metadata files with their version in front, and what writing one has left behind when the power went.
+var removable = regexp.MustCompile(`^[0-9]+\.(snapshot|targets)\.json$|^\..*\.tmp$`)
 
 // Save keeps the metadata that Refresh has verified, and the named targets, for OpenSaved. What is kept there already is
-// not downloaded again. Readers find what was saved before or all of this, also after a power cut: the timestamp is
-// replaced last. Targets that the repository no longer lists are removed. Errors are those of Refresh and Open.
+// not downloaded again. OpenSaved finds what was saved before or all of this, also after a power cut, if the repository
+// has consistent snapshots: what is new has names of its own, and the timestamp is replaced last. Targets that the
+// repository no longer lists are removed. Errors are those of Refresh and Open.
 func (c *Client) Save(ctx context.Context, to Folders, names []string) error {
 	if c.trusted == nil {
 		return errors.New("saving a repository that was not refreshed")
@@ -50,9 +50,6 @@ func (c *Client) Save(ctx context.Context, to Folders, names []string) error {
 			return fmt.Errorf("saving %w", err)
 		}
 	}
-	if err := durable.SyncDir(to.Targets); err != nil {
-		return fmt.Errorf("saving the repository: %w", err)
-	}
 	if err := c.saveMetadata(ctx, to.Metadata); err != nil {
 		return fmt.Errorf("saving the repository: %w", err)
 	}
@@ -63,7 +60,7 @@ func (c *Client) Save(ctx context.Context, to Folders, names []string) error {
 }
 
 // saveTarget streams one target into its file, which it becomes once all of it is verified.
-func (c *Client) saveTarget(ctx context.Context, dir, name string) (err error) {
+func (c *Client) saveTarget(ctx context.Context, dir, name string) error {
 	t, err := c.Lookup(name)
 	if err != nil {
 		return err
@@ -79,28 +76,8 @@ func (c *Client) saveTarget(ctx context.Context, dir, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer from.Close()
-	f, err := os.CreateTemp(dir, temporaryTarget)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close() // the first error is the one to tell
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if _, err := io.Copy(f, from); err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return errors.Join(c.store.files.Write(path, from), from.Close())
 }
-
-// temporaryTarget is the pattern of names of targets that are not complete.
-const temporaryTarget = ".saving-*"
 
 func digestOf(path string) (sum [sha256.Size]byte, err error) {
 	f, err := os.Open(path)
@@ -136,7 +113,7 @@ func (c *Client) saveMetadata(ctx context.Context, dir string) error {
 	}{{targetsFile, targets, maxTargets}, {snapshotFile, snapshot, maxSnapshot}, {timestampFile, timestampFile, maxTimestamp}} {
 		data, err := c.store.read(m.from, m.limit)
 		if err == nil {
-			err = durable.WriteFile(filepath.Join(dir, m.to), data, 0o600)
+			err = c.store.files.Write(filepath.Join(dir, m.to), bytes.NewReader(data))
 		}
 		if err != nil {
 			return err
@@ -147,8 +124,8 @@ func (c *Client) saveMetadata(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if n := e.Name(); numbered.MatchString(n) && n != snapshot && n != targets {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, n)))
+		if n := e.Name(); removable.MatchString(n) && n != snapshot && n != targets {
+			err = errors.Join(err, c.store.files.Remove(filepath.Join(dir, n)))
 		}
 	}
 	return err
@@ -183,7 +160,7 @@ func (c *Client) saveRoots(ctx context.Context, dir string) error {
 			}
 		}
 		if err == nil {
-			err = durable.WriteFile(filepath.Join(dir, name), data, 0o600)
+			err = c.store.files.Write(filepath.Join(dir, name), bytes.NewReader(data))
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -206,7 +183,7 @@ func (c *Client) sweepTargets(dir string) error {
 	}
 	for _, e := range entries {
 		if e.Type().IsRegular() && !known[e.Name()] {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+			err = errors.Join(err, c.store.files.Remove(filepath.Join(dir, e.Name())))
 		}
 	}
 	return err
@@ -225,58 +202,91 @@ func OpenSaved(trustedRoot []byte, from Folders) (*Saved, error) {
 	if err := checkRoot(trustedRoot); err != nil {
 		return nil, malformed("trusted root.json", err)
 	}
-	t, err := trustedmetadata.New(trustedRoot)
+	roots := [][]byte{trustedRoot}
+	t, err := trustedFrom(roots)
 	if err != nil {
-		return nil, classify("trusted root.json", err)
+		return nil, err
 	}
-	t.RefTime = time.Time{} // before every expiry
-	s := store{from.Metadata}
-	load := func(name string, limit int64, check func([]byte) error, use func([]byte) error) error {
-		data, err := s.read(name, limit)
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", name, ErrAbsent)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if err := check(data); err != nil {
-			return malformed(name, err)
-		}
-		if err := use(data); err != nil {
-			return classify(name, err)
-		}
-		return nil
-	}
+	s := store{dir: from.Metadata}
 	for range maxRootUpdates {
 		name := strconv.FormatInt(t.Root.Signed.Version+1, 10) + ".root.json"
-		err = load(name, maxRoot, checkRoot, func(data []byte) error { _, err := t.UpdateRoot(data); return err })
+		var data []byte
+		err = s.use(name, maxRoot, checkRoot, func(d []byte) error { data = d; _, err := t.UpdateRoot(d); return err })
 		if err != nil {
 			break
 		}
+		roots = append(roots, data)
 	}
 	if err != nil && !errors.Is(err, ErrAbsent) {
 		return nil, err
 	}
+	err = s.openRest(t)
+	// The power may have gone after the roots were saved and before what their new keys have signed was: the old rest is
+	// good still, by an older root. Nobody gains by that who could not as well take the newer roots away.
+	for tried := len(roots); errors.Is(err, ErrSignature) && tried > 1; tried-- {
+		older, wrong := trustedFrom(roots[:tried-1])
+		if wrong == nil && s.openRest(older) == nil {
+			t, err = older, nil
+		}
+	}
+	if err != nil {
+		return nil, err // by the newest root
+	}
+	return &Saved{t, from.Targets}, nil
+}
+
+// trustedFrom begins with the first of the roots and goes on to the last.
+func trustedFrom(roots [][]byte) (*trustedmetadata.TrustedMetadata, error) {
+	t, err := trustedmetadata.New(roots[0])
+	if err != nil {
+		return nil, classify("trusted root.json", err)
+	}
+	t.RefTime = time.Time{} // before every expiry
+	for _, data := range roots[1:] {
+		if _, err := t.UpdateRoot(data); err != nil {
+			return nil, classify("root.json", err)
+		}
+	}
+	return t, nil
+}
+
+// openRest reads what comes after the roots.
+func (s *store) openRest(t *trustedmetadata.TrustedMetadata) error {
 	c := &Client{}
-	if err := load(timestampFile, maxTimestamp, checkTimestamp, func(data []byte) error {
+	if err := s.use(timestampFile, maxTimestamp, checkTimestamp, func(data []byte) error {
 		_, err := t.UpdateTimestamp(data)
 		return err
 	}); err != nil {
-		return nil, err
+		return err
 	}
 	snapshot := t.Timestamp.Signed.Meta[snapshotFile]
-	if err := load(c.versioned(t, snapshot.Version, snapshotFile), maxSnapshot,
+	if err := s.use(c.versioned(t, snapshot.Version, snapshotFile), maxSnapshot,
 		func(data []byte) error { return checkSnapshot(data, snapshot.Version) },
 		func(data []byte) error { _, err := t.UpdateSnapshot(data, false); return err }); err != nil {
-		return nil, err
+		return err
 	}
 	targets := t.Snapshot.Signed.Meta[targetsFile]
-	if err := load(c.versioned(t, targets.Version, targetsFile), maxTargets,
+	return s.use(c.versioned(t, targets.Version, targetsFile), maxTargets,
 		func(data []byte) error { return checkTargets(data, targets.Version) },
-		func(data []byte) error { _, err := t.UpdateTargets(data); return err }); err != nil {
-		return nil, err
+		func(data []byte) error { _, err := t.UpdateTargets(data); return err })
+}
+
+// use reads a file, checks it and hands it on.
+func (s *store) use(name string, limit int64, check, use func([]byte) error) error {
+	data, err := s.read(name, limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", name, ErrAbsent)
 	}
-	return &Saved{t, from.Targets}, nil
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if err := check(data); err != nil {
+		return malformed(name, err)
+	}
+	if err := use(data); err != nil {
+		return classify(name, err)
+	}
+	return nil
 }
 
 // Read returns a saved target of at most limit bytes. Errors: ErrAbsent, ErrTooLarge, and ErrDigest when it is not what

@@ -4,6 +4,7 @@
 package tuf
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +16,24 @@ import (
 // seenFile holds the time of the last success.
 const seenFile = "seen"
 
+// files is what changes the file system of a host. A test cuts the power in it.
+type files interface {
+	Write(path string, from io.Reader) error // replaces a file, as durable.WriteFrom does
+	Remove(path string) error                // of which a power cut may know nothing
+}
+
+type diskFiles struct{}
+
+func (diskFiles) Write(path string, from io.Reader) error {
+	return durable.WriteFrom(path, from, 0o600)
+}
+func (diskFiles) Remove(path string) error { return os.Remove(path) }
+
 // store keeps verified metadata between runs. Nothing in it is trusted for being there.
-type store struct{ dir string }
+type store struct {
+	dir   string
+	files files
+}
 
 func (s *store) read(name string, limit int64) ([]byte, error) {
 	f, err := os.Open(filepath.Join(s.dir, name))
@@ -32,7 +49,7 @@ func (s *store) read(name string, limit int64) ([]byte, error) {
 }
 
 func (s *store) write(name string, data []byte) error {
-	if err := durable.WriteFile(filepath.Join(s.dir, name), data, 0o600); err != nil {
+	if err := s.files.Write(filepath.Join(s.dir, name), bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("remembering metadata: %w", err)
 	}
 	return nil
