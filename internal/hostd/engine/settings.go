@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/net/http/httpproxy"
@@ -72,7 +73,7 @@ func parseSettings(data []byte) (*settings, error) {
 	}
 	s := &settings{
 		metadataURL: file.MetadataURL, targetsURL: file.TargetsURL,
-		seed: file.Seed, ignoreWaves: file.IgnoreWaves, proxy: http.ProxyFromEnvironment,
+		seed: file.Seed, ignoreWaves: file.IgnoreWaves,
 	}
 	s.legacyWaves, s.rate = file.LegacyWaves, file.Rate
 	if s.rate != 0 && s.rate < minRateLimit {
@@ -82,13 +83,15 @@ func parseSettings(data []byte) (*settings, error) {
 	if s.lock, err = manifest.ParseLock(file.VersionLock); err != nil {
 		return nil, err
 	}
+	// The original puts these into its environment: what goes over plain http does not go through such a proxy.
+	proxies := httpproxy.FromEnvironment()
 	if file.HTTPSProxy != "" {
-		cfg := httpproxy.Config{HTTPSProxy: file.HTTPSProxy, HTTPProxy: file.HTTPSProxy}
-		for _, host := range file.NoProxy {
-			cfg.NoProxy += host + ","
+		proxies.HTTPSProxy = file.HTTPSProxy
+		if file.NoProxy != nil {
+			proxies.NoProxy = strings.Join(file.NoProxy, ",")
 		}
-		choose := cfg.ProxyFunc()
-		s.proxy = func(r *http.Request) (*url.URL, error) { return choose(r.URL) }
 	}
+	choose := proxies.ProxyFunc()
+	s.proxy = func(r *http.Request) (*url.URL, error) { return choose(r.URL) }
 	return s, nil
 }

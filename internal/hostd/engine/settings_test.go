@@ -31,19 +31,48 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: got error %v, want one about %q", tc.name, err, tc.wantErr)
 		}
 	}
-	s, err := parseSettings([]byte(urls + "https_proxy = \"http://proxy:3128\"\nno_proxy = [\"inside\"]\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for target, want := range map[string]string{"https://u/x": "http://proxy:3128", "https://inside/x": "<nil>"} {
-		got, err := s.proxy(httptest.NewRequest("GET", target, nil))
-		text := "<nil>"
-		if got != nil {
-			text = got.String()
-		}
-		if err != nil || text != want {
-			t.Errorf("proxy for %s: %s, %v, want %s", target, text, err, want)
-		}
+}
+
+func TestWhichProxy(t *testing.T) {
+	const proxy = "https_proxy = \"http://proxy:3128\"\n"
+	for _, tc := range []struct {
+		name, settings string
+		env            map[string]string
+		want           map[string]string // URL to proxy
+	}{
+		{"none", "", nil, map[string]string{"https://u/x": "", "http://u/x": ""}},
+		// The original's name for it means what it says.
+		{"for https", proxy, nil, map[string]string{"https://u/x": "http://proxy:3128", "http://u/x": ""}},
+		{"not for some", proxy + "no_proxy = [\"inside\", \".near\"]\n", nil, map[string]string{
+			"https://u/x": "http://proxy:3128", "https://inside/x": "", "https://a.near/x": "",
+		}},
+		{"beside that of the environment", proxy, map[string]string{"HTTP_PROXY": "http://env:1", "HTTPS_PROXY": "http://env:2", "NO_PROXY": "inside"}, map[string]string{
+			"https://u/x": "http://proxy:3128", "http://u/x": "http://env:1", "https://inside/x": "", "http://inside/x": "",
+		}},
+		{"exceptions replace those of the environment", proxy + "no_proxy = [\"other\"]\n", map[string]string{"NO_PROXY": "inside"}, map[string]string{
+			"https://inside/x": "http://proxy:3128", "https://other/x": "",
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
+				t.Setenv(name, tc.env[name])
+				t.Setenv(strings.ToLower(name), "")
+			}
+			s, err := parseSettings([]byte(urls + tc.settings))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for target, want := range tc.want {
+				got, err := s.proxy(httptest.NewRequest("GET", target, nil))
+				text := ""
+				if got != nil {
+					text = got.String()
+				}
+				if err != nil || text != want {
+					t.Errorf("proxy for %s: %q, %v, want %q", target, text, err, want)
+				}
+			}
+		})
 	}
 }
 
