@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/durable"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd"
 	"github.com/drydock-os/drydock/internal/hostd/system"
@@ -62,6 +63,9 @@ A new system that does not prove itself in time is left for the one before. The 
 			err = d.Run(c.Context())
 			if errors.Is(err, hostd.ErrRunning) {
 				err = cli.WithHint(err, "stop it first, or serve another socket with --socket-path")
+			}
+			if advice := durable.Advice(err); advice != "" {
+				err = cli.WithHint(err, "%s", advice)
 			}
 			return err
 		},

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/slot"
@@ -104,21 +102,6 @@ func TestFaultsAround(t *testing.T) {
 			}
 			return func() { _ = errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)) }
 		}, "not a directory"},
-		{"state folder on a full disk", func(t *testing.T, s *site) func() {
-			dir := s.smallState(t)
-			fill := filepath.Join(dir, "fill")
-			if err := os.WriteFile(fill, make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
-				t.Fatalf("filling it: %v", err)
-			}
-			return func() { _ = os.Remove(fill) }
-		}, "no space left"},
-		{"state folder on a disk that became read-only", func(t *testing.T, s *site) func() {
-			dir := s.smallState(t)
-			if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-				t.Fatal(err)
-			}
-			return func() { _ = unix.Mount("", dir, "", unix.MS_REMOUNT, "") }
-		}, "read-only file system"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -150,22 +133,6 @@ func TestFaultsAround(t *testing.T) {
 			d.mustCommand(d.Prepare, hostapi.StateStaged)
 		})
 	}
-}
-
-// smallState puts the host's state on a small file system of its own.
-func (s *site) smallState(t *testing.T) string {
-	dir, away := filepath.Join(s.root, "var/lib/drydock"), t.TempDir()
-	if err := os.CopyFS(away, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
-		t.Skipf("cannot mount a small tmpfs: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	if err := os.CopyFS(dir, os.DirFS(away)); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // Of many clients that want the same at once, one gets it and the others hear that somebody was first.

@@ -27,6 +27,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/drydock-os/drydock/internal/durable"
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd/system"
@@ -53,9 +54,10 @@ type Engine struct {
 	progress progress
 	rate     atomic.Int64 // bytes per second of downloads, as the settings said last; 0: no limit
 
-	mu      sync.RWMutex
-	done    chan struct{} // closed when the running command ends; nil: none runs
-	stopped bool
+	mu        sync.RWMutex
+	done      chan struct{} // closed when the running command ends; nil: none runs
+	stopped   bool
+	unwritten *unwritten // what the status file should say; nil: it does
 }
 
 type job struct {
@@ -148,6 +150,7 @@ func (e *Engine) startable(cmd hostapi.Command) (*hostapi.UpdateStatus, error) {
 	if err := writeJSON(e.path(statusPath), status); err != nil {
 		return nil, fmt.Errorf("writing update status: %w", err)
 	}
+	e.unwritten = nil
 	if refused != nil {
 		return nil, refused
 	}
@@ -155,18 +158,6 @@ func (e *Engine) startable(cmd hostapi.Command) (*hostapi.UpdateStatus, error) {
 		return nil, fmt.Errorf("writing update status: %w", err)
 	}
 	return status, nil
-}
-
-func (e *Engine) loadStatus() (*hostapi.UpdateStatus, error) {
-	s := &hostapi.UpdateStatus{}
-	found, err := readJSON(e.path(statusPath), s)
-	if err != nil {
-		return nil, fmt.Errorf("reading update status: %w", err)
-	}
-	if !found {
-		return nil, ErrNoStatus
-	}
-	return s, nil
 }
 
 // newStatus is the status of a host that has not yet run an update command since boot.
@@ -202,15 +193,17 @@ func (e *Engine) execute(ctx context.Context, j job) {
 	attrs := []any{"command", string(j.command), "status", "", "duration_seconds", time.Since(began).Seconds()}
 	if err != nil {
 		result.Status, result.ExitStatus, result.Stderr = hostapi.StatusFailed, 1, oneLine(err)
+		if advice := durable.Advice(err); advice != "" {
+			result.Stderr += ": " + advice
+		}
 		result.Interrupted = ctx.Err() != nil
 		attrs = append(attrs, "error", result.Stderr)
 	}
 	attrs[3] = string(result.Status)
 	j.status.MostRecentCommand = result
-	if err := e.record(j.status); err != nil {
-		e.cfg.Log.Error("update status not written", "error", err)
-	}
+	kept := e.record(j.status)
 	e.mu.Lock()
+	e.unwritten = kept
 	if err := j.lock.Close(); err != nil {
 		e.cfg.Log.Error("update lock not released", "error", err)
 	}
@@ -230,13 +223,6 @@ const timestampFormat = "2006-01-02T15:04:05.000000000Z07:00"
 
 // oneLine is the text of err without line breaks, for readers that show it in a table.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
-
-func (e *Engine) record(s *hostapi.UpdateStatus) error {
-	if err := writeJSON(e.path(statusPath), s); err != nil {
-		return err
-	}
-	return removeFile(e.path(runningPath))
-}
 
 func (e *Engine) do(ctx context.Context, cmd hostapi.Command, s *hostapi.UpdateStatus) (*Offer, error) {
 	if err := ctx.Err(); err != nil {

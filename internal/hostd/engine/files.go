@@ -40,6 +40,9 @@ func lock(path string, how int) (*heldLock, error) {
 		return nil, fmt.Errorf("opening update lock: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if how == unix.LOCK_SH && errors.Is(err, unix.EROFS) { // which is no reason to keep the status from readers
+		f, err = os.Open(path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening update lock: %w", err)
 	}

@@ -59,7 +59,10 @@ func (e *Engine) ProgressStatus() (*hostapi.UpdateStatus, error) {
 	if !errors.Is(err, ErrBusy) || running == nil {
 		return s, err
 	}
-	if s, err = e.loadStatus(); err != nil { // replaced whole, so it can be read without the lock
+	e.mu.RLock()
+	s, err = e.loadStatus() // replaced whole, so it can be read without the update lock
+	e.mu.RUnlock()
+	if err != nil {
 		return nil, err
 	}
 	s.Progress = running

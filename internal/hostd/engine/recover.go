@@ -74,7 +74,8 @@ func (e *Engine) recoverLocked() error {
 		e.cfg.Log.Warn("update command finished", "command", string(r.Command), "status", string(hostapi.StatusFailed),
 			"duration_seconds", 0.0, "error", reason)
 	}
-	return e.record(status)
+	e.unwritten = e.record(status)
+	return nil
 }
 
 func (e *Engine) reconcile(s *hostapi.UpdateStatus) error {

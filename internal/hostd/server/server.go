@@ -21,6 +21,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/drydock-os/drydock/internal/durable"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostapi/execapi"
 	"github.com/drydock-os/drydock/internal/hostd/engine"
@@ -172,7 +173,11 @@ func answer(err error) (int, string) {
 	case errors.Is(err, engine.ErrNoStatus):
 		return http.StatusNotFound, "Update status is uninitialized, refresh-updates to initialize it"
 	}
-	return http.StatusInternalServerError, err.Error()
+	text := err.Error()
+	if advice := durable.Advice(err); advice != "" {
+		text += ": " + advice
+	}
+	return http.StatusInternalServerError, text
 }
 
 // printable makes a text that may repeat what a client sent fit for a terminal: control characters there are commands.
