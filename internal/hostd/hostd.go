@@ -114,7 +114,7 @@ const (
 // Run serves until ctx ends, then stops cleanly and returns nil. An update command that runs then is stopped too and
 // recorded as failed.
 func (d *Daemon) Run(ctx context.Context) error {
-	listener, err := listen(d.socket, d.cfg.SocketGID)
+	listener, err := newAPISocket(ctx, d.socket, d.cfg.SocketGID, d.cfg.Log)
 	if err != nil {
 		return err
 	}
@@ -171,6 +171,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			cancel(fmt.Errorf("serving the API: %w", err))
 		}
 	})
+	parts.Go(func() { listener.Keep(ctx) })
 	parts.Go(func() { d.proveBoot(ctx, settingsStore) })
 
 	<-ctx.Done()

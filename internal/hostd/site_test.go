@@ -266,6 +266,17 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// forget drops what was logged and not awaited.
+func (l *logBuffer) forget() {
+	for {
+		select {
+		case <-l.lines:
+		default:
+			return
+		}
+	}
+}
+
 func (l *logBuffer) await(t testing.TB, text string) string {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
