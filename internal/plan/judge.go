@@ -221,6 +221,9 @@ func backOff(n uint32) time.Duration {
 
 // parseTime returns the zero time for anything that is not RFC 3339.
 func parseTime(s string) time.Time {
+	if s == "" { // most often, and an error costs more than a time
+		return time.Time{}
+	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		return time.Time{}
