@@ -4,6 +4,7 @@
 package tuf
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"os"
@@ -115,5 +116,26 @@ func TestTheOlderWordForECDSAKeys(t *testing.T) {
 	w.publish(start, map[string]string{"manifest.json": "one"})
 	if data, err := w.mustRefresh().Read(t.Context(), "manifest.json", 10); err != nil || string(data) != "one" {
 		t.Errorf("read %q, %v", data, err)
+	}
+}
+
+// Metadata without a signed length may be as long as the original client reads it, and not a byte longer.
+func TestMetadataHasTheLimitsOfTheOriginal(t *testing.T) {
+	for name, most := range map[string]int{"/2.root.json": 1 << 20, "/timestamp.json": 1 << 20} {
+		for extra, want := range map[int]error{0: ErrMalformed, 1: ErrTooLarge} {
+			w := newWorld(t, InitOptions{})
+			w.publish(start, nil)
+			body := bytes.Repeat([]byte(" "), most+extra)
+			w.setTamper(on(name, func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Transfer-Encoding", "chunked") // so that the length is not known beforehand
+				_, _ = rw.Write(body)
+			}))
+			if err := w.client().Refresh(t.Context()); !errors.Is(err, want) {
+				t.Errorf("%s with %d bytes: got error %v, want %v", name, len(body), err, want)
+			}
+		}
+	}
+	if maxSnapshot != 1<<20 || maxTargets != 10<<20 || maxRootUpdates != 1024 {
+		t.Error("the limits of signed lengths and of the chain of roots are not those of the original")
 	}
 }
