@@ -316,7 +316,7 @@ func TestFailuresSayTheCodeFirst(t *testing.T) {
 // A refusal that says what to do is not followed by other advice.
 func TestHintsOfRefusals(t *testing.T) {
 	for body, hinted := range map[string]bool{
-		"Update action not allowed according to update state": true,
+		"Update action not allowed according to update state":                                                 true,
 		"version 1.2.0 is blocked on this host since x: why; to try it again: apiclient update unblock 1.2.0": false,
 	} {
 		h := newHost(t)

@@ -72,6 +72,7 @@ func (r *Runtime) Exec(ctx context.Context, c Command) (code uint32, err error) 
 	if err != nil {
 		return failed(err)
 	}
+	defer process.IO().Close() // also when the container is gone before the command is removed
 	defer func() {
 		ctx, cancel := context.WithTimeout(always, removeLimit)
 		defer cancel()

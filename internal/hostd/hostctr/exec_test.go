@@ -263,6 +263,20 @@ func TestCommandsReachAHostContainer(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a container that stops", func(t *testing.T) {
+		cmd := a.exec("-t", "probe", "/program", "hold")
+		attach(t, cmd).await("holding")
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if c := code(t, cmd.Wait()); c == 0 {
+			t.Error("the command has ended well")
+		}
+		if a.held() {
+			t.Error("the command lives")
+		}
+	})
+	_, stop = m.start(r, Container{Name: "probe", Kind: Host, Source: m.source})
 	t.Run("none outlives the host daemon", func(t *testing.T) {
 		cmd := a.exec("-t", "probe", "/program", "stubborn")
 		attach(t, cmd).await("holding")
@@ -277,22 +291,5 @@ func TestCommandsReachAHostContainer(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Join(m.root, fifoDir)); err != nil || len(left) > 0 {
 		t.Errorf("left in %s: %v, %v", fifoDir, left, err)
-	}
-}
-
-func TestACommandEndsWithItsContainer(t *testing.T) {
-	m := newMachine(t)
-	a := m.serve()
-	_, stop := m.start(m.connect(nil), Container{Name: "probe", Kind: Host, Source: m.source})
-	cmd := a.exec("-t", "probe", "/program", "hold")
-	attach(t, cmd).await("holding")
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-	if c := code(t, cmd.Wait()); c == 0 {
-		t.Error("it ended well")
-	}
-	if a.held() {
-		t.Error("the command lives")
 	}
 }

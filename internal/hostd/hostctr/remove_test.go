@@ -77,3 +77,25 @@ func TestAContainerIsStoppedWhileAnotherProcessRemovesIt(t *testing.T) {
 	}
 	m.gone(other, "probe")
 }
+
+// Two hosts on one machine have containers of one name.
+func TestARemovalLeavesOtherHostsAlone(t *testing.T) {
+	c := Container{Name: "probe", Kind: Host}
+	var stops []func() error
+	hosts := []*machine{newMachine(t), newMachine(t)}
+	for _, m := range hosts {
+		c.Source = m.source
+		_, stop := m.start(m.connect(nil), c)
+		stops = append(stops, stop)
+	}
+	if err := hosts[0].connect(nil).CleanUp(t.Context(), "probe"); err != nil { // kills all that is in the container
+		t.Fatal(err)
+	}
+	hosts[0].endedFromOutside(stops[0]())
+	if err := stops[1](); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(hosts[1].root, c.storage(), "stopped")); err != nil {
+		t.Errorf("the other was not asked to stop: %v", err)
+	}
+}

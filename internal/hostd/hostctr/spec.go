@@ -5,6 +5,8 @@ package hostctr
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +39,7 @@ func (r *Runtime) options(c Container, image oci.Image) []oci.SpecOpts {
 		oci.WithImageConfig(image),
 		oci.WithEnv(proxies(r.cfg.Environ)),
 		oci.WithHostNamespace(specs.NetworkNamespace),
+		oci.WithCgroup(r.cgroup(c.ID())),
 	}
 	switch {
 	case c.Kind == Bootstrap:
@@ -61,6 +64,16 @@ func (r *Runtime) options(c Container, image oci.Image) []oci.SpecOpts {
 	}
 	// After the privileges, because these make the control groups writable, which they are for nobody.
 	return append(opts, oci.WithMounts(c.mounts(r.path, exists)))
+}
+
+// cgroup is where the processes of a container are counted, and all killed when they must. Hosts that are directories
+// share those of their machine, and may have containers of one name.
+func (r *Runtime) cgroup(id string) string {
+	if r.cfg.Root == "/" {
+		return "/" + r.cfg.Namespace + "/" + id // containerd's own choice
+	}
+	sum := sha256.Sum256([]byte(r.cfg.Root))
+	return fmt.Sprintf("/%s-%s-%x", r.cfg.Namespace, id, sum[:6])
 }
 
 func (r *Runtime) path(path string) string { return filepath.Join(r.cfg.Root, path) }

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -104,9 +105,15 @@ func (c *Containerd) Restart() {
 	c.start()
 }
 
-// Program builds a static Go program of the module for this machine.
+// Program builds a static Go program of the module for this machine. Those that are built already for the tests it takes
+// as they are.
 func Program(t testing.TB, pkg string) string {
 	t.Helper()
+	if built := filepath.Join(os.Getenv("DRYDOCK_BIN"), path.Base(pkg)); path.Base(path.Dir(pkg)) == "cmd" && filepath.IsAbs(built) {
+		if _, err := os.Stat(built); err == nil {
+			return built
+		}
+	}
 	out := filepath.Join(t.TempDir(), filepath.Base(pkg))
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", out, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
