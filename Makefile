@@ -77,12 +77,12 @@ test-short: ## Run the fast tests only
 	go test -short ./...
 
 .PHONY: test
-test: build controlplane ## Run all tests, with a real control plane
+test: build controlplane $(BIN)/tools/helm ## Run all tests, with a real control plane
 	$(TEST_ENV) go test -timeout 20m ./...
 	go test -C tools ./...
 
 .PHONY: test-race
-test-race: build controlplane ## Run all tests under the race detector (needs gcc)
+test-race: build controlplane $(BIN)/tools/helm ## Run all tests under the race detector (needs gcc)
 	CGO_ENABLED=1 $(TEST_ENV) go test -race -timeout 20m ./...
 	go test -C tools ./...
 
@@ -193,6 +193,9 @@ $(BIN)/tools/chart: tools/go.mod tools/go.sum $(wildcard tools/chart/*.go)
 
 $(BIN)/tools/images: tools/go.mod tools/go.sum $(wildcard tools/images/*.go)
 	go build -C tools -ldflags "-s -w" -o $@ ./images
+
+$(BIN)/tools/helm: tools/helm/go.mod tools/helm/go.sum
+	go build -C tools/helm -ldflags "-s -w" -o $@ helm.sh/helm/v3/cmd/helm
 
 $(BIN)/tools/golangci-lint: tools/lint/go.mod tools/lint/go.sum
 	@echo "building golangci-lint: once per clone, about 2 minutes on 2 cores"

@@ -206,8 +206,12 @@ func (c cluster) untilEvent(what, node, reason string, times int32) {
 
 func (c cluster) untilShadows(n int) {
 	c.t.Helper()
-	c.until(fmt.Sprint(n, " nodes are looked after"), &brupopv2.BottlerocketShadowList{}, func(objects map[string]client.Object) bool {
-		return len(objects) == n
+	c.eventually(fmt.Sprint(n, " nodes are looked after"), func() bool {
+		var shadows brupopv2.BottlerocketShadowList
+		if err := c.List(c.t.Context(), &shadows); err != nil {
+			c.t.Fatal(err)
+		}
+		return len(shadows.Items) == n
 	})
 }
 

@@ -116,6 +116,17 @@ func (c cluster) until(what string, list client.ObjectList, wanted func(objects 
 	c.t.Fatalf("not within %v: %s; it is\n%s", patience, what, state)
 }
 
+// eventually looks until something is so that a watch, which begins with one object after the other, cannot tell: that
+// others are not there.
+func (c cluster) eventually(what string, ok func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
 // untilUpdated waits until that many nodes are Idle in the new version, and all are in use.
 func (c cluster) untilUpdated(nodes int) {
 	c.t.Helper()

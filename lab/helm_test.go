@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Drydock authors
+
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/testutil/kubetest"
+)
+
+const (
+	// newImage is the one that the guide tells to use.
+	newImage = "registry.example.com/drydock:v0.1.0"
+	// oldValues is the values file of somebody who runs Brupop.
+	oldValues = `image: public.ecr.aws/bottlerocket/bottlerocket-update-operator:v1.4.0
+max_concurrent_updates: "1"
+scheduler_cron_expression: "* * * * * * *"
+exclude_from_lb_wait_time_in_sec: "0"
+update_window_start: "0:0:0"
+update_window_stop: "0:0:0"
+logging:
+  formatter: json
+  ansi_enabled: "false"
+placement:
+  controller:
+    priorityClassName: brupop-controller-high-priority
+resources:
+  agent:
+    resources: {limits: {cpu: 10m, memory: 50Mi}, requests: {cpu: 5m, memory: 8Mi}}
+`
+)
+
+// helmUser is somebody with helm, a cluster and a checkout of this repository.
+type helmUser struct {
+	cluster
+	dir string // holds values.yaml, and deploy as in the repository
+	env []string
+}
+
+func newHelmUser(c cluster, kubeconfig string) *helmUser {
+	t := c.t
+	t.Helper()
+	tools := filepath.Join(binDir(t), "tools")
+	if _, err := os.Stat(filepath.Join(tools, "helm")); err != nil {
+		t.Fatalf("helm is missing: run the tests by 'make test', which builds it: %v", err)
+	}
+	u := &helmUser{cluster: c, dir: t.TempDir()}
+	u.env = append(os.Environ(), "PATH="+tools+":"+os.Getenv("PATH"), "KUBECONFIG="+kubeconfig, "HOME="+t.TempDir())
+	repository, err := filepath.Abs("..")
+	if err == nil {
+		err = os.Symlink(filepath.Join(repository, "deploy"), filepath.Join(u.dir, "deploy"))
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(u.dir, "values.yaml"), []byte(oldValues), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// run runs a shell script.
+func (u *helmUser) run(script string) {
+	u.t.Helper()
+	cmd := exec.CommandContext(u.t.Context(), "sh", "-euc", script)
+	cmd.Dir, cmd.Env = u.dir, u.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		u.t.Fatalf("%v after\n%s\n%s", err, script, out)
+	}
+}
+
+// chart makes a chart of objects and returns its directory.
+func (u *helmUser) chart(name string, objects []*unstructured.Unstructured) string {
+	u.t.Helper()
+	dir := filepath.Join(u.t.TempDir(), name)
+	var templates bytes.Buffer
+	for _, o := range objects {
+		text, err := yaml.Marshal(o.Object)
+		if err != nil {
+			u.t.Fatal(err)
+		}
+		fmt.Fprintf(&templates, "---\n%s", text)
+	}
+	err := os.MkdirAll(filepath.Join(dir, "templates"), 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "Chart.yaml"), []byte("apiVersion: v2\nname: "+name+"\nversion: 1.4.0\n"), 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "templates", "objects.yaml"), templates.Bytes(), 0o600)
+	}
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return dir
+}
+
+// guideForHelm returns the shell blocks of the section that tells how to upgrade with Helm.
+func guideForHelm(t *testing.T) []string {
+	t.Helper()
+	guide, err := os.ReadFile(filepath.Join("..", "docs", "operator", "upgrade-from-brupop.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(guide), "\n## With Helm\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
+		blocks = append(blocks, m[1])
+	}
+	if len(blocks) != 2 || !strings.Contains(blocks[0], newImage) {
+		t.Fatalf("the guide has %d blocks, want that of the upgrade and that of one release: %q", len(blocks), blocks)
+	}
+	return blocks
+}
+
+// brupop returns the objects of Brupop's two charts, with those of cert-manager.
+func brupop(t *testing.T) (crd, operator []*unstructured.Unstructured) {
+	t.Helper()
+	for _, file := range []string{"brupop-1.4.0-objects.yaml", "brupop-1.4.0-cert-manager.yaml"} {
+		data, err := os.ReadFile(filepath.Join("..", "deploy", "testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range parseObjects(t, data) {
+			switch o.GetKind() {
+			case "Namespace": // made by the administrator
+			case "CustomResourceDefinition":
+				crd = append(crd, o)
+			default:
+				endSoon(t, o)
+				operator = append(operator, o)
+			}
+		}
+	}
+	return crd, operator
+}
+
+// certManager are definitions of cert-manager's kinds, as far as helm cares: nobody acts on them here.
+func certManager() (all []*unstructured.Unstructured) {
+	for kind, plural := range map[string]string{"Issuer": "issuers", "Certificate": "certificates"} {
+		all = append(all, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+			"metadata": map[string]any{"name": plural + ".cert-manager.io"},
+			"spec": map[string]any{
+				"group": "cert-manager.io", "scope": "Namespaced", "names": map[string]any{"kind": kind, "plural": plural},
+				"versions": []any{map[string]any{
+					"name": "v1", "served": true, "storage": true,
+					"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+				}},
+			},
+		}})
+	}
+	return all
+}
+
+// TestHelmTakesTheReleasesOfBrupopOver begins where Helm has installed Brupop 1.4.0, which has just asked the first of two
+// nodes to stage an update, does what the guide says with the old values file, and uninstalls. No pods run: that the update
+// goes on is for TestALiveClusterIsTakenOverFromBrupop.
+func TestHelmTakesTheReleasesOfBrupopOver(t *testing.T) {
+	guide := guideForHelm(t)
+	c, kubeconfig := emptyCluster(t)
+	u := newHelmUser(c, kubeconfig)
+	crd, operator := brupop(t)
+	c.apply(certManager())
+	c.untilServed("issuers.cert-manager.io", "certificates.cert-manager.io")
+	u.run("helm install brupop-crd " + u.chart("bottlerocket-shadow", crd) + " --namespace " + brupopv2.DefaultNamespace + " --create-namespace")
+	c.untilServed(definition)
+	u.run("helm install brupop " + u.chart("bottlerocket-update-operator", operator) + " --namespace " + brupopv2.DefaultNamespace + " --values values.yaml")
+	// What cert-manager would have made; nobody may take it away from agents that still use it.
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: brupopv2.DefaultNamespace, Name: "brupop-root-ca-secret"}}
+	secret.Data = newAuthority(t, time.Now().Add(365*24*time.Hour))
+	if err := c.Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"helm-1", "helm-2"} { // one at a time, as by Brupop's default
+		if err := c.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			t.Fatal(err)
+		}
+		brupopShadow(c, name, i == 0)
+	}
+	kept, workloads := c.keepsakes(), c.workloads()
+
+	u.run(guide[0])
+	if diff := cmp.Diff(workloads, c.workloads()); diff != "" {
+		t.Errorf("workloads and services before and after the upgrade (-before +after):\n%s", diff)
+	}
+	if diff := cmp.Diff(kept, c.keepsakes()); diff != "" {
+		t.Errorf("the upgrade took or changed (-before +after):\n%s", diff)
+	}
+	for _, o := range operator {
+		switch o.GetName() {
+		case "brupop-agent-role", "brupop-agent-role-binding", "brupop-apiserver-auth-delegator-role-binding",
+			"selfsigned-issuer", "brupop-root-certificate-issuer", "brupop-selfsigned-ca", "brupop-apiserver-certificate", "brupop-apiserver-client-certificate":
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
+				t.Errorf("%s %s is still there: %v", o.GetKind(), o.GetName(), err)
+			}
+		}
+	}
+
+	u.run(guide[1]) // one release in the end
+	if diff := cmp.Diff(kept, c.keepsakes()); diff != "" {
+		t.Errorf("the release that gave up the definition took (-before +after):\n%s", diff)
+	}
+	u.run("helm uninstall brupop --no-hooks --namespace " + brupopv2.DefaultNamespace) // its Job would wait for a kubelet
+	if diff := cmp.Diff(kept, c.keepsakes()); diff != "" {
+		t.Errorf("uninstalling took (-before +after):\n%s", diff)
+	}
+	if left := c.workloads(); len(left) > 0 {
+		t.Errorf("left of the workloads: %v", left)
+	}
+	var roles rbacv1.ClusterRoleList
+	if err := c.List(t.Context(), &roles); err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(roles.Items, func(r rbacv1.ClusterRole) bool { return strings.HasPrefix(r.Name, "brupop-") }); i >= 0 {
+		t.Errorf("left of the rights: %s", roles.Items[i].Name)
+	}
+}
+
+// emptyCluster is an API server without the operator, and a kubeconfig for it.
+func emptyCluster(t *testing.T) (cluster, string) {
+	t.Helper()
+	k := kubetest.Start(t)
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), apiextensionsv1.AddToScheme(scheme), brupopv2.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	cl, err := client.NewWithWatch(k.Config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: definition}}
+	if err := cl.Delete(t.Context(), crd); err != nil {
+		t.Fatal(err)
+	}
+	c := cluster{t, cl, k.Config}
+	c.eventually("the definition is gone", func() bool {
+		return apierrors.IsNotFound(cl.Get(t.Context(), client.ObjectKeyFromObject(crd), crd))
+	})
+	cfg := clientcmdapi.NewConfig()
+	cfg.Clusters["c"] = &clientcmdapi.Cluster{Server: k.Config.Host, CertificateAuthorityData: k.Config.CAData}
+	cfg.AuthInfos["u"] = &clientcmdapi.AuthInfo{ClientCertificateData: k.Config.CertData, ClientKeyData: k.Config.KeyData}
+	cfg.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
+	cfg.CurrentContext = "x"
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*cfg, path); err != nil {
+		t.Fatal(err)
+	}
+	return c, path
+}
+
+// keepsakes returns the identity of what must outlive every release, and what shadows ask for.
+func (c cluster) keepsakes() map[string]string {
+	c.t.Helper()
+	found := map[string]string{}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := c.Get(c.t.Context(), client.ObjectKey{Name: definition}, &crd); err != nil {
+		c.t.Fatal(err)
+	}
+	found[crd.Name] = string(crd.UID)
+	var shadows brupopv2.BottlerocketShadowList
+	if err := c.List(c.t.Context(), &shadows); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, s := range shadows.Items {
+		version := ""
+		if s.Spec.Version != nil {
+			version = string(*s.Spec.Version)
+		}
+		found[s.Name] = fmt.Sprint(s.UID, " ", s.Spec.State, " ", version)
+	}
+	var secret corev1.Secret
+	if err := c.Get(c.t.Context(), client.ObjectKey{Namespace: brupopv2.DefaultNamespace, Name: "brupop-root-ca-secret"}, &secret); err != nil {
+		c.t.Fatal(err)
+	}
+	found[secret.Name] = string(secret.UID)
+	return found
+}
