@@ -111,11 +111,11 @@ func statusTable(report []nodeReport, now time.Time, wide bool) *grid {
 			failures.colour = red
 		}
 		if wide {
-			g.add(cell{text: r.Name}, cell{text: yesNo(r.Ready)}, cell{text: r.cordon()}, cell{r.State, r.colour()}, cell{text: r.WantedState},
-				cell{text: r.Version}, cell{text: target}, cell{text: r.Slot}, cell{text: r.BootID}, failures, since, doing)
+			g.add(cell{text: r.Name}, cell{text: yesNo(r.Ready)}, cell{text: r.cordon()}, cell{word(r.State), r.colour()}, cell{text: word(r.WantedState)},
+				cell{text: word(r.Version)}, cell{text: word(target)}, cell{text: word(r.Slot)}, cell{text: word(r.BootID)}, failures, since, doing)
 			continue
 		}
-		g.add(cell{text: r.Name}, cell{r.state(), r.colour()}, cell{text: r.Version}, cell{text: target}, cell{text: r.Slot}, failures, since, doing)
+		g.add(cell{text: r.Name}, cell{word(r.state()), r.colour()}, cell{text: word(r.Version)}, cell{text: word(target)}, cell{text: word(r.Slot)}, failures, since, doing)
 	}
 	return g
 }

@@ -97,9 +97,26 @@ func writeLine(out *strings.Builder, row []cell, widths []int, width int, colour
 	out.WriteByte('\n')
 }
 
-// printable is s on one line, without characters that a terminal would obey.
+// longest is how many characters of a text are printed at most, longestWord how many of what should be a word: somebody may
+// have written anything into a record by hand, and a table is as wide as its widest word.
+const (
+	longest     = 2048
+	longestWord = 50
+)
+
+func word(s string) string { return cutTo(s, longestWord) }
+
+// cutTo cuts a text behind so many characters.
+func cutTo(s string, most int) string {
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:most-1]) + "…"
+}
+
+// printable is s on one line, without characters that a terminal would obey, and not without an end.
 func printable(s string) string {
-	return strings.Map(func(r rune) rune {
+	return cutTo(strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n', r == '\t', r == '\r':
 			return ' '
@@ -107,5 +124,5 @@ func printable(s string) string {
 			return -1
 		}
 		return r
-	}, s)
+	}, s), longest)
 }
