@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -85,7 +86,11 @@ func TestATerminalHasASize(t *testing.T) {
 		t.Error(why)
 	}
 
-	// Keys that mean a signal are one, and programs hear of a resize.
+	// Keys that mean a signal are one, and programs hear of a resize. A test that was started in the background ignores the
+	// key, and so would its programs; the daemon never does.
+	keys := make(chan os.Signal, 1)
+	signal.Notify(keys, os.Interrupt)
+	defer signal.Stop(keys)
 	r = f.run(&execapi.TTY{}, "sh", "-c", "trap 'echo interrupted; exit 9' INT; trap 'echo resized' WINCH; echo ready; while :; do sleep 0.01; done")
 	r.await("ready")
 	r.tell(execapi.ClientMessage{Winch: &execapi.Size{Rows: 1, Cols: 2}})
