@@ -5,7 +5,6 @@ package lab
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,21 +16,17 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
-	"github.com/drydock-os/drydock/internal/testutil/kubetest"
 )
 
 const (
@@ -179,13 +174,18 @@ func certManager() (all []*unstructured.Unstructured) {
 	return all
 }
 
-// TestHelmTakesTheReleasesOfBrupopOver begins where Helm has installed Brupop 1.4.0, which has just asked the first of two
-// nodes to stage an update, does what the guide says with the old values file, and uninstalls. No pods run: that the update
-// goes on is for TestALiveClusterIsTakenOverFromBrupop.
-func TestHelmTakesTheReleasesOfBrupopOver(t *testing.T) {
+// TestAReleaseOfBrupopIsUpgradedByHelm begins where Helm has installed Brupop 1.4.0, which has just asked the first of two
+// nodes to stage an update, and does what the guide says with the old values file. Then it uninstalls.
+func TestAReleaseOfBrupopIsUpgradedByHelm(t *testing.T) {
+	t.Parallel()
 	guide := guideForHelm(t)
-	c, kubeconfig := emptyCluster(t)
-	u := newHelmUser(c, kubeconfig)
+	cmd, access := startUp(t, "--nodes", "2", "--without-operator", "--image", newImage+"="+operatorImageDir(t))
+	defer stopUp(t, cmd)
+	c := dial(t, access)
+	u := newHelmUser(c, access.Kubeconfig)
+	for _, host := range access.Hosts {
+		c.optIn(host.Name, true)
+	}
 	crd, operator := brupop(t)
 	c.apply(certManager())
 	c.untilServed("issuers.cert-manager.io", "certificates.cert-manager.io")
@@ -198,20 +198,22 @@ func TestHelmTakesTheReleasesOfBrupopOver(t *testing.T) {
 	if err := c.Create(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	for i, name := range []string{"helm-1", "helm-2"} { // one at a time, as by Brupop's default
-		if err := c.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
-			t.Fatal(err)
-		}
-		brupopShadow(c, name, i == 0)
+	for i, host := range access.Hosts { // one at a time, as by Brupop's default
+		brupopShadow(c, host.Name, i == 0)
 	}
+	c.until("Brupop's controller runs", &appsv1.DeploymentList{}, func(objects map[string]client.Object) bool {
+		d, ok := objects["brupop-controller-deployment"].(*appsv1.Deployment)
+		return ok && d.Status.AvailableReplicas == 1
+	})
 	kept, workloads := c.keepsakes(), c.workloads()
 
 	u.run(guide[0])
+	c.untilUpdated(2)
 	if diff := cmp.Diff(workloads, c.workloads()); diff != "" {
 		t.Errorf("workloads and services before and after the upgrade (-before +after):\n%s", diff)
 	}
 	if diff := cmp.Diff(kept, c.keepsakes()); diff != "" {
-		t.Errorf("the upgrade took or changed (-before +after):\n%s", diff)
+		t.Errorf("the upgrade took or replaced (-before +after):\n%s", diff)
 	}
 	for _, o := range operator {
 		switch o.GetName() {
@@ -227,7 +229,13 @@ func TestHelmTakesTheReleasesOfBrupopOver(t *testing.T) {
 	if diff := cmp.Diff(kept, c.keepsakes()); diff != "" {
 		t.Errorf("the release that gave up the definition took (-before +after):\n%s", diff)
 	}
-	u.run("helm uninstall brupop --no-hooks --namespace " + brupopv2.DefaultNamespace) // its Job would wait for a kubelet
+
+	c.leaveCordoned(access.Hosts[0].Name)
+	u.run("helm uninstall brupop --namespace " + brupopv2.DefaultNamespace)
+	var node corev1.Node
+	if err := c.Get(t.Context(), client.ObjectKey{Name: access.Hosts[0].Name}, &node); err != nil || node.Spec.Unschedulable {
+		t.Errorf("the node that was in mid-update is left cordoned: %v %+v", err, node.Spec)
+	}
 	if diff := cmp.Diff(kept, c.keepsakes()); diff != "" {
 		t.Errorf("uninstalling took (-before +after):\n%s", diff)
 	}
@@ -243,39 +251,7 @@ func TestHelmTakesTheReleasesOfBrupopOver(t *testing.T) {
 	}
 }
 
-// emptyCluster is an API server without the operator, and a kubeconfig for it.
-func emptyCluster(t *testing.T) (cluster, string) {
-	t.Helper()
-	k := kubetest.Start(t)
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), apiextensionsv1.AddToScheme(scheme), brupopv2.AddToScheme(scheme)); err != nil {
-		t.Fatal(err)
-	}
-	cl, err := client.NewWithWatch(k.Config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: definition}}
-	if err := cl.Delete(t.Context(), crd); err != nil {
-		t.Fatal(err)
-	}
-	c := cluster{t, cl, k.Config}
-	c.eventually("the definition is gone", func() bool {
-		return apierrors.IsNotFound(cl.Get(t.Context(), client.ObjectKeyFromObject(crd), crd))
-	})
-	cfg := clientcmdapi.NewConfig()
-	cfg.Clusters["c"] = &clientcmdapi.Cluster{Server: k.Config.Host, CertificateAuthorityData: k.Config.CAData}
-	cfg.AuthInfos["u"] = &clientcmdapi.AuthInfo{ClientCertificateData: k.Config.CertData, ClientKeyData: k.Config.KeyData}
-	cfg.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
-	cfg.CurrentContext = "x"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*cfg, path); err != nil {
-		t.Fatal(err)
-	}
-	return c, path
-}
-
-// keepsakes returns the identity of what must outlive every release, and what shadows ask for.
+// keepsakes returns the identity of what must outlive every release.
 func (c cluster) keepsakes() map[string]string {
 	c.t.Helper()
 	found := map[string]string{}
@@ -289,11 +265,7 @@ func (c cluster) keepsakes() map[string]string {
 		c.t.Fatal(err)
 	}
 	for _, s := range shadows.Items {
-		version := ""
-		if s.Spec.Version != nil {
-			version = string(*s.Spec.Version)
-		}
-		found[s.Name] = fmt.Sprint(s.UID, " ", s.Spec.State, " ", version)
+		found[s.Name] = string(s.UID)
 	}
 	var secret corev1.Secret
 	if err := c.Get(c.t.Context(), client.ObjectKey{Namespace: brupopv2.DefaultNamespace, Name: "brupop-root-ca-secret"}, &secret); err != nil {
@@ -301,4 +273,25 @@ func (c cluster) keepsakes() map[string]string {
 	}
 	found[secret.Name] = string(secret.UID)
 	return found
+}
+
+// leaveCordoned makes a node look as in the middle of an update that nobody ends any more.
+func (c cluster) leaveCordoned(node string) {
+	c.t.Helper()
+	server := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: brupopv2.DefaultNamespace, Name: "brupop-apiserver"}}
+	if err := c.Patch(c.t.Context(), server, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"replicas":0}}`))); err != nil {
+		c.t.Fatal(err)
+	}
+	c.eventually("no apiserver is left, which would lift the cordon", func() bool {
+		var pods corev1.PodList
+		if err := c.List(c.t.Context(), &pods, client.InNamespace(brupopv2.DefaultNamespace), client.MatchingLabels{brupopv2.ComponentLabel: "apiserver"}); err != nil {
+			c.t.Fatal(err)
+		}
+		return len(pods.Items) == 0
+	})
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}
+	patch := `{"metadata":{"annotations":{"` + brupopv2.CordonedByAnnotation + `":"` + brupopv2.CordonOwner + `"}},"spec":{"unschedulable":true}}`
+	if err := c.Patch(c.t.Context(), n, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+		c.t.Fatal(err)
+	}
 }
