@@ -286,8 +286,12 @@ func (l *Lab) powerOn(ctx context.Context) error {
 
 // runNode is one boot of one node's kubelet.
 func (l *Lab) runNode(ctx context.Context, name string, address netip.Addr, rc *rest.Config, b machine.Boot) error {
+	certificate, clients, err := l.plane.Serving(name, address)
+	if err != nil {
+		return err
+	}
 	k, err := kubelet.New(kubelet.Config{
-		NodeName: name, NodeIP: address, REST: rc,
+		NodeName: name, NodeIP: address, REST: rc, Serving: &kubelet.Serving{Certificate: certificate, ClientCAs: clients},
 		Root: filepath.Join(l.hostDir(name), "root"), StateDir: filepath.Join(l.hostDir(name), "kubelet"),
 		Images: l.images, Network: l.network,
 		BootID: b.ID, OSImage: b.Release.PrettyName, MachineID: name,

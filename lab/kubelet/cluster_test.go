@@ -53,6 +53,8 @@ type cluster struct {
 	client kubernetes.Interface
 	net    *network.Network
 	image  string
+
+	authority *authority // of kubelets and who asks them
 }
 
 var startCluster = sync.OnceValues(func() (*cluster, error) {
@@ -69,6 +71,17 @@ var startCluster = sync.OnceValues(func() (*cluster, error) {
 		if err := errors.Join(env.Stop(), os.RemoveAll(dir)); err != nil {
 			fmt.Fprintln(os.Stderr, "removing the tests' cluster:", err)
 		}
+	}
+	authority, err := newAuthority()
+	if err != nil {
+		return nil, err
+	}
+	flags, err := authority.apiserverFlags(dir)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range flags {
+		args.Set(name, value)
 	}
 	config, err := env.Start()
 	if err != nil {
@@ -103,7 +116,7 @@ var startCluster = sync.OnceValues(func() (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{config: config, env: env, client: client, net: net, image: dir}, nil
+	return &cluster{config: config, env: env, client: client, net: net, image: dir, authority: authority}, nil
 })
 
 // newCluster returns the shared cluster with a namespace for one test.
@@ -161,7 +174,7 @@ func (o *output) String() string {
 var nodes atomic.Int32
 
 // newNode switches a node on, whose name starts with prefix. It goes off with the test.
-func newNode(t *testing.T, c *cluster, prefix string) *node {
+func newNode(t *testing.T, c *cluster, prefix string, change ...func(*Config)) *node {
 	t.Helper()
 	name := fmt.Sprintf("%s-%d", prefix, nodes.Add(1))
 	user, err := c.env.AddUser(envtest.User{Name: "system:node:" + name, Groups: []string{"system:nodes"}}, nil)
@@ -185,6 +198,9 @@ func newNode(t *testing.T, c *cluster, prefix string) *node {
 		OSImage: "Drydock 1.20.0", MachineID: "m1",
 		Log:             slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level})),
 		ContainerOutput: func(string, string) io.Writer { return n.output },
+	}
+	for _, f := range change {
+		f(&n.cfg)
 	}
 	n.off = func() {}
 	n.on()

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,7 @@ type container struct {
 	ready, started bool
 	id             string
 	proc           *process
+	log            *runLog // of the present run, or of the last one
 }
 
 // newContainer takes over what the API knows of it from an earlier boot: what ran then was lost with the
@@ -298,9 +300,15 @@ func (c *container) start(setup context.Context) (*process, error) {
 	for i := range argv {
 		argv[i] = expand(argv[i], env.values)
 	}
-	// Held across the start, so that a pod that is stopped or killed meanwhile sees the process.
-	p, err := start(c.w.inNetwork, root, argv, env.environ(), c.spec.WorkingDir, c.w.k.cfg.ContainerOutput(pod.Name, c.spec.Name))
+	log, err := c.beginLog()
 	if err != nil {
+		return nil, err
+	}
+	// Held across the start, so that a pod that is stopped or killed meanwhile sees the process.
+	output := io.MultiWriter(log, c.w.k.cfg.ContainerOutput(pod.Name, c.spec.Name))
+	p, err := start(c.w.inNetwork, root, argv, env.environ(), c.spec.WorkingDir, output, log.end)
+	if err != nil {
+		log.end()
 		return nil, err
 	}
 	c.running("lab://"+rand.Text(), p)

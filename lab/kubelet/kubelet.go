@@ -64,6 +64,9 @@ type Config struct {
 	KernelVersion string // default: the machine's
 	MachineID     string
 
+	// Serving lets the API server read logs; default: the kubelet answers nobody.
+	Serving *Serving
+
 	Log *slog.Logger // default: discard
 	// ContainerOutput returns where whole lines that a container prints go. It is called for each start of a
 	// container; the writer is used by one goroutine at a time. Default: output is discarded.
@@ -166,6 +169,13 @@ func (k *Kubelet) Run(ctx context.Context) error {
 			k.renewLease(ctx)
 		}
 	})
+	if k.cfg.Serving != nil {
+		wg.Go(func() {
+			if err := k.serve(ctx); err != nil {
+				k.log.Error("logs cannot be read", "error", err)
+			}
+		})
+	}
 	k.objects = newObjectStore(k.client, k.log, func(f func(context.Context)) { wg.Go(func() { f(ctx) }) })
 	err := k.watchPods(ctx)
 	k.log.Info("node off", "boot_id", k.cfg.BootID)

@@ -77,7 +77,7 @@ func (k *Kubelet) nodeLabels() map[string]string {
 func (k *Kubelet) facts() NodeFacts {
 	return NodeFacts{
 		Name: k.cfg.NodeName, Address: k.cfg.NodeIP, BootID: k.cfg.BootID, OSImage: k.cfg.OSImage,
-		KernelVersion: k.cfg.KernelVersion, MachineID: k.cfg.MachineID,
+		KernelVersion: k.cfg.KernelVersion, MachineID: k.cfg.MachineID, Serves: k.cfg.Serving != nil,
 	}
 }
 
@@ -89,6 +89,7 @@ type NodeFacts struct {
 	OSImage       string
 	KernelVersion string
 	MachineID     string
+	Serves        bool // whether the kubelet answers at Port
 }
 
 // NodeLabels returns the labels that every node of a lab has.
@@ -112,9 +113,14 @@ func NodeStatus(f NodeFacts, now metav1.Time) corev1.NodeStatus {
 	condition := func(t corev1.NodeConditionType, s corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
 		return corev1.NodeCondition{Type: t, Status: s, Reason: reason, Message: message, LastHeartbeatTime: now, LastTransitionTime: now}
 	}
+	var endpoints corev1.NodeDaemonEndpoints
+	if f.Serves {
+		endpoints.KubeletEndpoint.Port = Port
+	}
 	return corev1.NodeStatus{
-		Capacity:    capacity,
-		Allocatable: capacity,
+		Capacity:        capacity,
+		Allocatable:     capacity,
+		DaemonEndpoints: endpoints,
 		Addresses: []corev1.NodeAddress{
 			{Type: corev1.NodeInternalIP, Address: f.Address.String()},
 			{Type: corev1.NodeHostName, Address: f.Name},

@@ -36,8 +36,8 @@ type process struct {
 }
 
 // start runs a command in a new container root. inNetwork runs a function on a throw-away thread inside the
-// pod's network namespace.
-func start(inNetwork func(func() error) error, root *rootfs, argv, env []string, dir string, out io.Writer) (*process, error) {
+// pod's network namespace. After the last line for out, done is called.
+func start(inNetwork func(func() error) error, root *rootfs, argv, env []string, dir string, out io.Writer, done func()) (*process, error) {
 	p := &process{output: &lineWriter{w: out}, exited: make(chan struct{})}
 	err := inNetwork(func() error {
 		if err := root.enter(); err != nil {
@@ -64,6 +64,7 @@ func start(inNetwork func(func() error) error, root *rootfs, argv, env []string,
 		_ = p.cmd.Wait()
 		p.state = p.cmd.ProcessState
 		p.output.flush()
+		done()
 	}()
 	return p, nil
 }

@@ -38,6 +38,8 @@ func (p *Plane) apiserverArgs() []string {
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
 		"--allow-privileged=true",
+		"--kubelet-certificate-authority=" + p.path("ca.crt"), "--kubelet-preferred-address-types=InternalIP",
+		"--kubelet-client-certificate=" + p.path("kubelet-client.crt"), "--kubelet-client-key=" + p.path("kubelet-client.key"),
 		"--audit-policy-file=" + p.path("audit.yaml"),
 		"--audit-log-path=" + p.AuditLog(), "--audit-log-mode=blocking",
 		"--audit-log-maxsize=0",

@@ -11,6 +11,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -126,6 +127,22 @@ func (p *Plane) ClientConfig(user string, groups ...string) (*rest.Config, error
 	}, nil
 }
 
+// Serving returns what a node at that address needs to be asked by the API server: a certificate that it trusts, and the
+// authority of its own.
+func (p *Plane) Serving(node string, address netip.Addr) (tls.Certificate, *x509.CertPool, error) {
+	crt, err := p.ca.server("system:node:"+node, []string{node}, []net.IP{address.AsSlice()})
+	if err != nil {
+		return tls.Certificate{}, nil, err
+	}
+	pair, err := tls.X509KeyPair(crt.cert, crt.key)
+	if err != nil {
+		return tls.Certificate{}, nil, fmt.Errorf("reading the certificate of %s back: %w", node, err)
+	}
+	clients := x509.NewCertPool()
+	clients.AddCert(p.ca.cert)
+	return pair, clients, nil
+}
+
 // Kubeconfig writes an administrator's kubeconfig for the server's URL, as seen by its reader.
 func (p *Plane) Kubeconfig(path, server string) error {
 	crt, err := p.ca.client("drydock-lab-admin", "system:masters")
@@ -165,6 +182,10 @@ func (p *Plane) writeFiles() error {
 	if err != nil {
 		return err
 	}
+	toKubelets, err := p.ca.client("kube-apiserver-kubelet-client", "system:masters")
+	if err != nil {
+		return err
+	}
 	signing, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("making the service account key: %w", err)
@@ -179,6 +200,7 @@ func (p *Plane) writeFiles() error {
 	}
 	for name, data := range map[string][]byte{
 		"ca.crt": p.ca.pem, "apiserver.crt": serving.cert, "apiserver.key": serving.key,
+		"kubelet-client.crt": toKubelets.cert, "kubelet-client.key": toKubelets.key,
 		"sa.key": signingKey, "sa.pub": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
 		"audit.yaml": []byte(auditPolicy),
 	} {

@@ -5,6 +5,7 @@ package plane
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,6 +82,15 @@ func TestStartedPlaneAnswersAndAudits(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(p.AdminConfig())
 	if _, err := client.CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{}); err != nil {
 		t.Fatal(err)
+	}
+	pair, clients, err := p.Serving("node-1", netip.MustParseAddr("192.168.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := x509.NewCertPool()
+	own.AddCert(p.ca.cert)
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: own, DNSName: "192.168.0.1"}); err != nil || !clients.Equal(own) {
+		t.Errorf("a node's certificate: %v", err)
 	}
 	log, err := os.ReadFile(p.AuditLog())
 	if err != nil {
