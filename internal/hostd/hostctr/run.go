@@ -83,7 +83,10 @@ func (r *Runtime) Run(ctx context.Context, c Container) error {
 		return fmt.Errorf("starting container %s: %w", id, err)
 	}
 	r.cfg.Log.Info("container started", "container", id, "superpowered", c.Superpowered, "process", task.Pid())
-	if err := r.prune(ctx, id, image); err != nil && ctx.Err() == nil {
+	pruning, cancel := context.WithTimeout(always, connectLimit) // a stop at once leaves no image behind
+	err = r.prune(pruning, id, image)
+	cancel()
+	if err != nil {
 		r.cfg.Log.Warn("an image that is no longer needed is left; the next start tries again", "error", err)
 	}
 	for {
