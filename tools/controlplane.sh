@@ -110,7 +110,7 @@ explain() {
 : >"$log"
 packages=$(go list -deps . 2> >(progress "fetched modules:" "" 50) | wc -l) ||
 	explain "the modules of the control plane cannot be fetched" "is the Go module proxy reachable? See 'go env GOPROXY'"
-CGO_ENABLED=0 go build -v -buildvcs=false -trimpath -ldflags "$ldflags" -o "$new" . 2>&1 |
+CGO_ENABLED=0 go build -v -buildvcs=false -trimpath -gcflags=all=-dwarf=false -ldflags "$ldflags" -o "$new" . 2>&1 |
 	progress "compiled packages:" " of up to $packages" 200 ||
 	explain "the control plane does not build" "the complete output is in $log"
 
