@@ -88,7 +88,7 @@ func serve(ctx context.Context, args []string, env func(string) string, stdout i
 	case err != nil:
 		return cli.WithHint(cli.Usage(err), "run 'drydock-agent --help'")
 	case *showVersion:
-		_, err = io.WriteString(stdout, cli.Version("drydock-agent", version))
+		_, err = io.WriteString(stdout, "drydock-agent version "+cli.Version(version)+"\n")
 		return err
 	}
 	s, err := readSettings(env)

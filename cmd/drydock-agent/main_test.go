@@ -98,7 +98,7 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"-h", 0, "Usage: drydock-agent", ""},
 		{"--help", 0, "EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC", ""},
-		{"--version", 0, "drydock-agent ", ""},
+		{"--version", 0, "drydock-agent version ", ""},
 		{"--nonsense", 2, "", "drydock-agent: hint: run 'drydock-agent --help'"},
 		{"extra", 2, "", `unexpected argument "extra"`},
 	} {

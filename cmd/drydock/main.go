@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,8 @@ func main() {
 // run does what main does, inside a test or not; args begin with the name of the program.
 func run(ctx context.Context, p process, args []string) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	p.background = new(sync.WaitGroup)
+	defer p.background.Wait() // after stop
 	defer stop()
 	name, args := filepath.Base(args[0]), args[1:]
 	for _, role := range roles {
@@ -110,8 +113,7 @@ func newRoot(p process, plugin bool) *cobra.Command {
 
 // answerVersion gives a command the flag that all programs have.
 func answerVersion(cmd *cobra.Command) {
-	cmd.Version = version
-	cmd.SetVersionTemplate(cli.Version("drydock", version))
+	cmd.Version = cli.Version(version)
 	cmd.Flags().Bool("version", false, "print the version")
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
@@ -29,6 +30,7 @@ const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 type process struct {
 	env            func(string) string
 	stdout, stderr io.Writer
+	background     *sync.WaitGroup // what has to end before the process does
 }
 
 // logger makes the log of a role, whose levels may change until ctx ends, and makes the Kubernetes libraries use it too.
@@ -37,7 +39,7 @@ func (p process) logger(ctx context.Context, cfg logging.Config, role string) *s
 	libraries := l.Logger().With(logging.ComponentKey, "kubernetes")
 	klog.SetSlogLogger(libraries)
 	ctrllog.SetLogger(logr.FromSlogHandler(libraries.Handler()))
-	go l.Follow(ctx)
+	p.background.Go(func() { l.Follow(ctx) })
 	return l.Logger()
 }
 

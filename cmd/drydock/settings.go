@@ -45,6 +45,15 @@ func (e *controllerEnv) waits() error {
 	return nil
 }
 
+// wholeSeconds takes what a Lease can hold: of a fraction of a second the other replicas would not know.
+func wholeSeconds(s string) (time.Duration, error) {
+	d, err := setting.Duration(s)
+	if err == nil && d%time.Second != 0 {
+		return 0, strconv.ErrSyntax
+	}
+	return d, err
+}
+
 // lease checks the times of the Lease, which the elector compares with one another.
 func (e *controllerEnv) lease() error {
 	le := &e.LeaderElection
@@ -128,7 +137,7 @@ func controllerTable(e *controllerEnv) []setting.Setting {
 		{
 			Name: "LEASE_DURATION", Fallback: "3s",
 			Meaning: "how long the other replicas wait for a silent leader, in whole seconds",
-			Allowed: setting.ADuration, Set: setting.Into(&cfg.LeaderElection.LeaseDuration, setting.Duration),
+			Allowed: "a time in whole seconds, above zero and up to a year, such as 3s or 1m30s", Set: setting.Into(&cfg.LeaderElection.LeaseDuration, wholeSeconds),
 		},
 		{
 			Name: "LEASE_RENEW_DEADLINE", Fallback: "2s",

@@ -73,9 +73,9 @@ func TestD46SettingsThatContradictEachOther(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		{map[string]string{"LEASE_DURATION": "3s"}, `LEASE_RENEW_DEADLINE is "3s", but may only be a time below LEASE_DURATION, which is 3s`},
+		{map[string]string{"LEASE_DURATION": "2s"}, `LEASE_RENEW_DEADLINE is "2s", but may only be a time below LEASE_DURATION, which is 2s`},
 		{map[string]string{"LEASE_RENEW_DEADLINE": "4s"}, `LEASE_RENEW_DEADLINE is "4s"`},
-		{map[string]string{"LEASE_RETRY_PERIOD": "2.5s"}, `LEASE_RETRY_PERIOD is "2.5s", but may only be a time that is, with a fifth of it added, below LEASE_RENEW_DEADLINE, which is 3s`},
+		{map[string]string{"LEASE_RETRY_PERIOD": "2.5s"}, `LEASE_RETRY_PERIOD is "2.5s", but may only be a time that is, with a fifth of it added, below LEASE_RENEW_DEADLINE, which is 2s`},
 		{map[string]string{"STATE_TIMEOUT_REBOOTED": "1h", "EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC": "3000"}, `STATE_TIMEOUT_REBOOTED is "1h0m0s", but may only be a time above 1h0m0s`},
 		{map[string]string{"UPDATE_WINDOW_START": "8:0:0"}, `UPDATE_WINDOW_STOP is "", but may only be a time such as 4:30:0, since UPDATE_WINDOW_START is set`},
 		{map[string]string{"UPDATE_WINDOW_STOP": "8:0:0"}, `UPDATE_WINDOW_START is ""`},

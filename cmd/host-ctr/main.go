@@ -57,8 +57,7 @@ of the command.`,
 		SilenceErrors: true, // run prints them, once
 		SilenceUsage:  true,
 	}
-	root.Version = version
-	root.SetVersionTemplate(cli.Version("host-ctr", version))
+	root.Version = cli.Version(version)
 	root.Flags().Bool("version", false, "print the version")
 	root.SetOut(stdout)
 	root.SetErr(stderr)

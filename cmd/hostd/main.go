@@ -66,8 +66,7 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 		SilenceErrors: true, // run prints them, once
 		SilenceUsage:  true,
 	}
-	root.Version = version
-	root.SetVersionTemplate(cli.Version("hostd", version))
+	root.Version = cli.Version(version)
 	root.Flags().Bool("version", false, "print the version")
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -74,8 +74,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 			return cli.WithHint(cli.Usagef("no command given"), "run 'lab --help' to see the commands, or 'lab run' for the whole show")
 		},
 	}
-	root.Version = version
-	root.SetVersionTemplate(cli.Version("lab", version))
+	root.Version = cli.Version(version)
 	root.Flags().Bool("version", false, "print the version")
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -94,7 +94,8 @@ func indent(s string) string {
 	return strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n    ")
 }
 
-// Version is what every program prints for --version.
-func Version(program, version string) string {
-	return fmt.Sprintf("%s %s (%s)\n", program, version, runtime.Version())
+// Version is what every program says of its version for --version, after its name and the word version. Those are
+// cobra's: with a template of our own, the linker could leave out nothing that a template might call, half a program.
+func Version(version string) string {
+	return fmt.Sprintf("%s (%s)", version, runtime.Version())
 }

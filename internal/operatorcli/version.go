@@ -111,7 +111,7 @@ func image(pod *corev1.PodSpec) string {
 }
 
 func (r *versionReport) print(t *tool) error {
-	if _, err := io.WriteString(t.Stdout, cli.Version("drydock", r.Client)); err != nil {
+	if _, err := io.WriteString(t.Stdout, "drydock "+cli.Version(r.Client)+"\n"); err != nil {
 		return err
 	}
 	var g grid

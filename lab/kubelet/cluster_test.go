@@ -63,7 +63,7 @@ var startCluster = sync.OnceValues(func() (*cluster, error) {
 	args.Set("authorization-mode", "Node,RBAC")
 	args.Append("enable-admission-plugins", "NodeRestriction")
 	args.Set("advertise-address", "192.168.77.1") // a namespace without routes has no address to guess
-	dir, err := os.MkdirTemp("", "kubelet-image")
+	dir, err := os.MkdirTemp("", "kubelet-test")
 	if err != nil {
 		return nil, err
 	}
@@ -92,20 +92,21 @@ var startCluster = sync.OnceValues(func() (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "helper"), "./testdata/helper")
+	image := filepath.Join(dir, "image")
+	build := exec.Command("go", "build", "-o", filepath.Join(image, "bin", "helper"), "./testdata/helper")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building helper: %w\n%s", err, out)
 	}
 	for path, content := range map[string]string{"etc/issue": "helper image\n", "etc/hosts": "wrong\n"} {
-		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(path)), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(image, filepath.Dir(path)), 0o755); err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(filepath.Join(dir, path), []byte(content), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(image, path), []byte(content), 0o644); err != nil {
 			return nil, err
 		}
 	}
-	if err := os.Symlink("/run", filepath.Join(dir, "var")); err != nil { // a link in the way of mount points
+	if err := os.Symlink("/run", filepath.Join(image, "var")); err != nil { // a link in the way of mount points
 		return nil, err
 	}
 	net, err := network.New(network.Config{
@@ -116,7 +117,7 @@ var startCluster = sync.OnceValues(func() (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{config: config, env: env, client: client, net: net, image: dir, authority: authority}, nil
+	return &cluster{config: config, env: env, client: client, net: net, image: image, authority: authority}, nil
 })
 
 // newCluster returns the shared cluster with a namespace for one test.

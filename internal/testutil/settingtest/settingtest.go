@@ -67,9 +67,9 @@ var kinds = map[string]kind{
 	"STATE_TIMEOUT_REBOOTED":    rebooted,
 	"STATE_TIMEOUT_MONITORING":  duration,
 	"STATE_TIMEOUT_IDLE":        duration,
-	"LEASE_DURATION":            {good: []string{"3.1s", "1m"}, bad: duration.bad},
-	"LEASE_RENEW_DEADLINE":      {good: []string{"1.3s", "3.9s"}, bad: duration.bad},
-	"LEASE_RETRY_PERIOD":        {good: []string{"100ms", "2.4s"}, bad: duration.bad},
+	"LEASE_DURATION":            {good: []string{"4s", "1m"}, bad: slices.Concat(duration.bad, []string{"3.1s", "2500ms"})},
+	"LEASE_RENEW_DEADLINE":      {good: []string{"1.3s", "2.9s"}, bad: duration.bad},
+	"LEASE_RETRY_PERIOD":        {good: []string{"100ms", "1.6s"}, bad: duration.bad},
 	"DRAIN_TIMEOUT":             duration,
 	"DRAIN_ON_TIMEOUT":          {good: []string{"abort", "force"}, bad: []string{"Force", "abort ", "wait", "true"}},
 	"EXCLUDE_FROM_LB_WAIT_TIME_IN_SEC": {
