@@ -23,6 +23,8 @@ func TestAContainerOutlivesItsContainerd(t *testing.T) {
 	r := m.connect(nil)
 	c := Container{Name: "probe", Kind: Host, Source: m.source}
 	_, stop := m.start(r, c)
+	// Its program may run before containerd has said so, and a start that is cut off is a failed one.
+	m.eventually(t, "it is started", func() bool { return strings.Contains(m.log.String(), "container started") })
 	m.containerd.Restart()
 	m.eventually(t, "it is noticed", func() bool { return strings.Contains(m.log.String(), "containerd is back") })
 	if err := stop(); err != nil {
