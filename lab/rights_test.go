@@ -120,14 +120,19 @@ func (c cluster) setEnv(o client.Object, workload, name, value string) {
 // publishExpiredAuthority adds an authority to those that agents trust which is to be removed by the next apiserver.
 func (c cluster) publishExpiredAuthority() {
 	c.t.Helper()
-	var bundle corev1.Secret
-	if err := c.Get(c.t.Context(), client.ObjectKey{Namespace: brupopv2.DefaultNamespace, Name: certs.BundleSecret}, &bundle); err != nil {
-		c.t.Fatal(err)
-	}
-	bundle.Data["ca.crt"] = append(bundle.Data["ca.crt"], newAuthority(c.t, time.Now().Add(-time.Hour))["ca.crt"]...)
-	if err := c.Update(c.t.Context(), &bundle); err != nil {
-		c.t.Fatal(err)
-	}
+	expired := newAuthority(c.t, time.Now().Add(-time.Hour))["ca.crt"]
+	c.eventually("there is a bundle to add to", func() bool { // which the first apiserver makes, and others may write too
+		var bundle corev1.Secret
+		err := c.Get(c.t.Context(), client.ObjectKey{Namespace: brupopv2.DefaultNamespace, Name: certs.BundleSecret}, &bundle)
+		if err == nil {
+			bundle.Data["ca.crt"] = append(bundle.Data["ca.crt"], expired...)
+			err = c.Update(c.t.Context(), &bundle)
+		}
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			c.t.Fatal(err)
+		}
+		return err == nil
+	})
 }
 
 // newAuthority makes an authority that signs certificates until it expires, with the keys of a Secret of cert-manager.
