@@ -49,6 +49,7 @@ type nodeTrack struct {
 	bootID           string // as the node reports it
 
 	attempts []attempt // one for each time the node left Idle
+	early    attempt   // what was seen of an attempt before its BottlerocketShadow showed it
 }
 
 // attempt is the clock of one update of one node.
@@ -103,13 +104,16 @@ func (t *tracker) machineEvent(e machine.Event) {
 		n.good = true
 	case machine.CommandStarted:
 		n.command = e.Command
+		if n.attempt() == nil && e.Command == "prepare" {
+			n.early = attempt{start: e.Time}
+		}
 	case machine.CommandFinished:
 		n.command = ""
-		if a := n.attempt(); a != nil && (e.Command == "prepare" || e.Command == "activate") {
+		if a := n.underWay(); a != nil && (e.Command == "prepare" || e.Command == "activate") {
 			a.staging += e.Duration
 		}
 	case machine.RebootRequested:
-		if a := n.attempt(); a != nil {
+		if a := n.underWay(); a != nil {
 			a.rebootAsked = e.Time
 		}
 	}
@@ -124,6 +128,39 @@ func (n *nodeTrack) attempt() *attempt {
 	return &n.attempts[len(n.attempts)-1]
 }
 
+// underWay returns the running attempt or, before the node's BottlerocketShadow shows one, the one that the host's
+// commands tell of; nil without either. A watch can be dark for seconds, as when its kind's definition changes, and a
+// host is half-way through its update by then.
+func (n *nodeTrack) underWay() *attempt {
+	if a := n.attempt(); a != nil || n.early.start.IsZero() {
+		return a
+	}
+	return &n.early
+}
+
+// begin starts the clock of an attempt that the BottlerocketShadow shows for the first time: at the moment the controller
+// asked for it if the object still says so, else when the host began.
+func (n *nodeTrack) begin(now time.Time) {
+	a := n.early
+	n.early = attempt{}
+	var asked time.Time
+	if s := n.shadow.Spec; s.State == brupopv2.StagedAndPerformedUpdate && s.StateTransitionTimestamp != nil {
+		if at, err := time.Parse(time.RFC3339, *s.StateTransitionTimestamp); err == nil && at.Before(now) {
+			asked = at
+		}
+	}
+	switch {
+	case a.start.IsZero() || asked.After(a.start): // nothing was seen of this one yet
+		a = attempt{start: now}
+		if !asked.IsZero() {
+			a.start = asked
+		}
+	case !asked.IsZero():
+		a.start = asked
+	}
+	n.attempts = append(n.attempts, a)
+}
+
 // shadowEvent takes in a change of a node's BottlerocketShadow.
 func (t *tracker) shadowEvent(s *brupopv2.BottlerocketShadow, now time.Time) {
 	t.mu.Lock()
@@ -134,7 +171,7 @@ func (t *tracker) shadowEvent(s *brupopv2.BottlerocketShadow, now time.Time) {
 	}
 	n.shadow = s
 	if n.active() && n.attempt() == nil {
-		n.attempts = append(n.attempts, attempt{start: now})
+		n.begin(now)
 	}
 	if a := n.attempt(); a != nil {
 		if s.Status != nil && s.Status.LastError != "" {
@@ -192,7 +229,7 @@ func (t *tracker) nodeEvent(node *corev1.Node, now time.Time) {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
 	n.seenReady = n.seenReady || n.ready
-	if a := n.attempt(); a != nil {
+	if a := n.underWay(); a != nil {
 		if !n.schedulable && a.cordoned.IsZero() {
 			a.cordoned = now
 		}
@@ -222,7 +259,7 @@ func (t *tracker) podEvent(pod *corev1.Pod, gone bool, now time.Time) {
 	if gone {
 		delete(t.pods, key)
 		if n := t.nodes[pod.Spec.NodeName]; n != nil && !ofDaemonSet(pod) {
-			if a := n.attempt(); a != nil && !a.cordoned.IsZero() && a.back.IsZero() {
+			if a := n.underWay(); a != nil && !a.cordoned.IsZero() && a.back.IsZero() {
 				a.drained = now
 				if !a.rebootAsked.IsZero() { // it was gone before that, and only the news took longer
 					a.drained = a.rebootAsked

@@ -116,6 +116,57 @@ func TestGoodRollIsSettledAndClean(t *testing.T) {
 	}
 }
 
+// TestAnAttemptBeginsWithTheHostWhenTheWatchIsDark: the watch of shadows may show nothing for seconds; the host's staging, the
+// drain and the reboot of that time count all the same, and what a host did in an earlier attempt does not.
+func TestAnAttemptBeginsWithTheHostWhenTheWatchIsDark(t *testing.T) {
+	s := newStory(1, 0, "node-1", "node-2")
+	for _, n := range []string{"node-1", "node-2"} {
+		s.host(n, machine.CommandStarted, "prepare", 0) // somebody staged by hand, long before
+		s.host(n, machine.CommandFinished, "prepare", 30*time.Second)
+	}
+	asked := s.now.Add(500 * time.Millisecond)
+	dark := func(n string) {
+		s.host(n, machine.CommandStarted, "prepare", 0)
+		s.host(n, machine.CommandFinished, "prepare", 400*time.Millisecond)
+		s.node(n, "boot-1", true, false)
+		s.pod("web-"+n, n, false, true)
+		s.host(n, machine.RebootRequested, "", 0)
+		s.boot(n, 2, "1.21.0", slot.B)
+		s.node(n, "boot-2", true, true)
+	}
+	began := map[string]time.Time{"node-1": s.now.Add(time.Second)}
+	dark("node-1")
+	s.shadow("node-1", brupopv2.MonitoringUpdate, brupopv2.RebootedIntoUpdate, "1.21.0")
+
+	stamp := asked.Format(time.RFC3339Nano)
+	began["node-2"] = asked
+	dark("node-2")
+	s.shadowEvent(&brupopv2.BottlerocketShadow{
+		ObjectMeta: metav1.ObjectMeta{Name: "brs-node-2"},
+		Spec:       brupopv2.BottlerocketShadowSpec{State: brupopv2.StagedAndPerformedUpdate, StateTransitionTimestamp: &stamp},
+		Status:     &brupopv2.BottlerocketShadowStatus{CurrentState: brupopv2.Idle, CurrentVersion: "1.20.0"},
+	}, s.tick())
+	for n, start := range began {
+		if got := s.nodes[n].attempts; len(got) != 1 || !got[0].start.Equal(start) || got[0].staging != 400*time.Millisecond ||
+			between(got[0].cordoned, got[0].drained) != 1 || between(got[0].rebootAsked, got[0].back) != 2 {
+			t.Errorf("%s: got %+v, want one attempt from %v with 0.4 s of staging, 1 s of drain and 2 s of reboot", n, got, start)
+		}
+	}
+
+	s = newStory(1, 0, "node-1")
+	s.host("node-1", machine.CommandStarted, "prepare", 0)
+	s.host("node-1", machine.CommandFinished, "prepare", 30*time.Second)
+	stamp = s.now.Add(time.Second).Format(time.RFC3339Nano)
+	s.tick()
+	s.shadowEvent(&brupopv2.BottlerocketShadow{
+		ObjectMeta: metav1.ObjectMeta{Name: "brs-node-1"},
+		Spec:       brupopv2.BottlerocketShadowSpec{State: brupopv2.StagedAndPerformedUpdate, StateTransitionTimestamp: &stamp},
+	}, s.tick())
+	if got := s.nodes["node-1"].attempts; len(got) != 1 || got[0].staging != 0 {
+		t.Errorf("got %+v, want an attempt without what the host did before the controller asked for it", got)
+	}
+}
+
 // TestTheIdealRollHasNoGaps: what remains when every place is always in use, by staging, drains and reboots alone.
 func TestTheIdealRollHasNoGaps(t *testing.T) {
 	for places, want := range map[int]float64{1: 16.5, 2: 11, 9: 5.5, Unlimited: 5.5} {
