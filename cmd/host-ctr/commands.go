@@ -22,6 +22,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/hostd/hostctr"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 )
 
 // settings are what all commands have in common.
@@ -34,7 +35,8 @@ type settings struct {
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {
-	f.StringVar(&s.root, "root", "/", "`folder` below which the files of the host are")
+	f.StringVar(&s.root, "root", "", "`folder` below which the files of the host are (default: $"+rootdir.Variable+", or /)")
+	s.root = rootdir.Default() // not the flag's own, which help and manual pages would show
 	f.StringVarP(&s.socket, "containerd-socket", "s", hostctr.DefaultSocket, "`path` of containerd's socket, below --root")
 	f.StringVarP(&s.namespace, "namespace", "n", hostctr.DefaultNamespace, "`namespace` of containerd")
 	f.StringVar(&s.snapshotter, "snapshotter", "", "containerd's `plugin` for file systems (default: containerd's own choice)")

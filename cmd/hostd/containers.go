@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -66,7 +67,11 @@ names are touched.`,
 not off and that have not been started since the boot. One that is essential and fails, or has
 failed before in this boot, ends it with code 1.`,
 	}, func(ctx context.Context) error {
-		return containers.RunBootstrap(ctx, runner.containers("", nil))
+		err := containers.RunBootstrap(ctx, runner.containers("", nil))
+		if errors.Is(err, containers.ErrEssential) {
+			err = cli.WithHint(err, "when the boot may go on without it, set its essential to false, or its mode to off")
+		}
+		return err
 	})
 	mark := marker.command(stderr, &cobra.Command{
 		Use: "mark-bootstrap --container-id NAME [--mode MODE]", Short: "Note that a bootstrap container starts, or has run",

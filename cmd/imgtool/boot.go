@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,8 +45,8 @@ func newBootCmd(stdout io.Writer) *cobra.Command {
 		Long: `Boot a disk image into a folder, to try images without a machine: choose the slot as the boot loader
 does (the highest priority with tries left or marked successful), take away one of its tries, check its
 root image against its hash tree, and tell a host daemon that is started with 'hostd serve --root DIR'
-what booted, by the kernel command line and the boot id below DIR/proc. DIR/run is emptied. No kernel
-is started.
+what booted, by the kernel command line and the boot id below DIR/proc. DIR/run is emptied. A host whose
+containers run is refused. No kernel is started.
 
 Exit codes: 0 booted, 1 failed (also: no slot can boot), 2 the command line is wrong.`,
 		Example: "  imgtool boot --disk host.img --root host",
@@ -60,6 +61,9 @@ Exit codes: 0 booted, 1 failed (also: no slot can boot), 2 the command line is w
 			}
 			if abs == "/" {
 				return withUsage(c, cli.Usagef("--root /: that is this machine; give a folder of its own"))
+			}
+			if err := powerOff(abs); err != nil {
+				return err
 			}
 			b, err := boot(c.Context(), disk, abs)
 			if errors.Is(err, slot.ErrNoBootableSlot) {
@@ -114,7 +118,7 @@ func tryBoot(ctx context.Context, disk, root string) (b booted, err error) {
 		return b, fmt.Errorf("slot %v: %w: %w", chosen, errDamagedRoot, err)
 	}
 	b = booted{Slot: chosen.String(), Version: image.Release().Version, BootID: newBootID()}
-	if err := os.RemoveAll(filepath.Join(root, "run")); err != nil { // a file system in memory, on a machine
+	if err := empty(filepath.Join(root, "run")); err != nil { // a file system in memory, on a machine
 		return b, fmt.Errorf("emptying /run of the host: %w", err)
 	}
 	for name, text := range map[string]string{
@@ -130,6 +134,45 @@ func tryBoot(ctx context.Context, disk, root string) (b booted, err error) {
 		}
 	}
 	return b, nil
+}
+
+// powerOff refuses to boot a host whose containers run: what is mounted below its /run is theirs, and emptying that would
+// delete their files.
+func powerOff(root string) error {
+	if resolved, err := filepath.EvalSymlinks(root); err == nil {
+		root = resolved
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return fmt.Errorf("looking for what the host has mounted: %w", err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		at := unescapeMount.Replace(fields[4])
+		if strings.HasPrefix(at, filepath.Join(root, "run")+"/") {
+			return cli.WithHint(fmt.Errorf("the host still runs: something is mounted at %s", at),
+				"stop its containers and its containerd first; after a crash, unmount that")
+		}
+	}
+	return nil
+}
+
+// unescapeMount undoes what the kernel does to names in mountinfo.
+var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
+// empty removes what is in a folder, which may be a mount, and need not exist.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
 }
 
 // newBootID is a random UUID, version 4 of RFC 9562, as the kernel makes one for each boot.

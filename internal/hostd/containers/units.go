@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/drydock-os/drydock/internal/durable"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 )
 
 // Unit is what runs one container.
@@ -77,7 +78,9 @@ func hostCtr(ctx context.Context, root string, args ...string) *exec.Cmd {
 	if filepath.Clean(root) != "/" {
 		args = append(args, "--root", root)
 	}
-	return program(ctx, root, "host-ctr", args...)
+	cmd := program(ctx, root, "host-ctr", args...)
+	cmd.Env = append(os.Environ(), rootdir.Variable+"="+root) // an original host-ctr knows no --root
+	return cmd
 }
 
 // systemctl is the service manager of a host.

@@ -42,8 +42,8 @@ type Containerd struct {
 	cmd    *exec.Cmd
 }
 
-// Start runs containerd below root, with its socket where host-ctr looks for it. It skips the test where there is none.
-func Start(t testing.TB, root string) *Containerd {
+// Need skips a test where nobody can run containers.
+func Need(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("running containers needs root")
@@ -53,6 +53,12 @@ func Start(t testing.TB, root string) *Containerd {
 			t.Skipf("%s is not installed: on Debian, apt-get install containerd runc", program)
 		}
 	}
+}
+
+// Start runs containerd below root, with its socket where host-ctr looks for it. It skips the test where there is none.
+func Start(t testing.TB, root string) *Containerd {
+	t.Helper()
+	Need(t)
 	c := &Containerd{t: t, root: root}
 	if err := os.MkdirAll(filepath.Dir(c.config()), 0o755); err != nil {
 		t.Fatal(err)
