@@ -222,6 +222,8 @@ func repoHint(c *cobra.Command, err error) error {
 		return cli.WithHint(err, "wait until it is done")
 	case errors.Is(err, manifest.ErrExists):
 		return cli.WithHint(err, "what is published stays as it is; build and publish a higher version")
+	case errors.Is(err, manifest.ErrHeldBack):
+		return cli.WithHint(err, "take them out for good with 'imgtool repo remove-update' first; or name the greatest version that hosts may run with --max-version")
 	case errors.Is(err, manifest.ErrUnknown):
 		return cli.WithHint(err, "'imgtool repo show' lists what is published")
 	case errors.Is(err, release.ErrImages):

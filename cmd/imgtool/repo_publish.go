@@ -35,7 +35,8 @@ their names. The update is added to what is published already; everything is che
 is written, and hosts see the update complete or not at all.
 
 --waves says when which hosts may move; see 'imgtool repo set-waves'. Hosts that run a version above
---max-version are moved down to it.`,
+--max-version are moved down to it. Without that flag it rises to the new version, and stays when it is
+greater; a rise that would offer versions again that 'imgtool repo set-max-version' has withdrawn is refused.`,
 		Example: "  imgtool repo publish --repo build/repo --keys ~/keys --variant k8s-1.36 --arch x86_64 --version 1.21.0 --images build/1.21.0",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -70,7 +71,11 @@ is written, and hosts see the update complete or not at all.
 				return repoHint(c, err)
 			}
 			var text strings.Builder
-			fmt.Fprintf(&text, "published %s %s %s (metadata version %d, no host above %s)\n", r.Variant, r.Arch, r.Version, r.MetadataVersion, r.MaxVersion)
+			limit := r.MaxVersion
+			if r.RaisedFrom != "" {
+				limit += ", raised from " + r.RaisedFrom
+			}
+			fmt.Fprintf(&text, "published %s %s %s (metadata version %d, no host above %s)\n", r.Variant, r.Arch, r.Version, r.MetadataVersion, limit)
 			for _, t := range r.Targets {
 				fmt.Fprintf(&text, "  %s (%d bytes)\n", t.Name, t.Length)
 			}
@@ -86,7 +91,7 @@ is written, and hosts see the update complete or not at all.
 	f := c.Flags()
 	f.StringVar(&cfg.Version, "version", "", "semantic `version` without a leading v (required)")
 	f.StringVar(&cfg.Images, "images", "", "`folder` that 'imgtool image' has filled (required)")
-	f.StringVar(&limit, "max-version", "", "greatest `version` that hosts may run (default: the newest published)")
+	f.StringVar(&limit, "max-version", "", "greatest `version` that hosts may run (default: this one, or what it is when that is greater)")
 	registerWaves(c, &waves, &start, "waves", "now")
 	return c
 }

@@ -32,6 +32,9 @@ var (
 	// ErrExists means that an update of the same variant, arch and version is already in the manifest.
 	ErrExists = errors.New("this version is already published")
 
+	// ErrHeldBack means that a version would be offered again that SetMaxVersion has withdrawn.
+	ErrHeldBack = errors.New("withdrawn versions would be offered again")
+
 	// ErrVersion means that a text is not a version of the form 1.2.3, without v.
 	ErrVersion = errors.New("not a version of the form 1.2.3")
 )
@@ -249,7 +252,8 @@ func (m *Manifest) JSON() ([]byte, error) {
 
 // Add appends u. The greatest version that hosts may run becomes limit, or, when limit is nil, the greater of u's
 // version and the MaxVersion of the first update in the list; it then holds for all updates of u's variant and arch.
-// A version that is already there is refused with ErrExists and nothing changes.
+// A version that is already there is refused with ErrExists, and without a limit, a rise that would offer a version again
+// that is above the present one with ErrHeldBack: hosts whose turn has not come for u would take it. Nothing changes then.
 func (m *Manifest) Add(u Update, limit *semver.Version) error {
 	if m.Find(u.Variant, u.Arch, u.Version) != nil {
 		return fmt.Errorf("%s %s %v: %w", u.Variant, u.Arch, u.Version, ErrExists)
@@ -259,11 +263,35 @@ func (m *Manifest) Add(u Update, limit *semver.Version) error {
 		if len(m.Updates) > 0 && m.Updates[0].MaxVersion.GreaterThan(limit) {
 			limit = m.Updates[0].MaxVersion
 		}
+		if held := m.heldBelow(u.Variant, u.Arch, limit); len(held) > 0 {
+			return fmt.Errorf("%s %s %v: %w: %s", u.Variant, u.Arch, u.Version, ErrHeldBack, strings.Join(held, ", "))
+		}
 	}
 	m.Updates = append(m.Updates, u)
 	for i := range m.Updates {
 		if m.Updates[i].Variant == u.Variant && m.Updates[i].Arch == u.Arch {
 			m.Updates[i].MaxVersion = limit
+		}
+	}
+	return nil
+}
+
+// heldBelow lists the versions that hosts may not run now, and may under another limit.
+func (m *Manifest) heldBelow(variant, arch string, limit *semver.Version) []string {
+	var held []string
+	for _, u := range m.Updates {
+		if u.Variant == variant && u.Arch == arch && u.Version.GreaterThan(u.MaxVersion) && !u.Version.GreaterThan(limit) {
+			held = append(held, u.Version.String())
+		}
+	}
+	return held
+}
+
+// MaxVersion is the greatest version that hosts may run, or nil when nothing is published for them.
+func (m *Manifest) MaxVersion(variant, arch string) *semver.Version {
+	for _, u := range m.Updates {
+		if u.Variant == variant && u.Arch == arch {
+			return u.MaxVersion
 		}
 	}
 	return nil

@@ -159,6 +159,21 @@ func TestAdd(t *testing.T) {
 	if err := add(m, "a", "1.2.0", nil); !errors.Is(err, ErrExists) {
 		t.Errorf("adding a version twice: got %v, want ErrExists", err)
 	}
+
+	// 1.2.0 was withdrawn above: it comes back by name only, or stays away with a limit.
+	before := limits(m)
+	if err := add(m, "a", "1.3.0", nil); !errors.Is(err, ErrHeldBack) || !strings.HasSuffix(err.Error(), ": 1.2.0") {
+		t.Errorf("adding above a withdrawn version: got %v, want ErrHeldBack", err)
+	}
+	if diff := cmp.Diff(before, limits(m)); diff != "" {
+		t.Errorf("refused, and changed (-was +is):\n%s", diff)
+	}
+	if err := add(m, "a", "1.1.2", nil); err != nil || m.MaxVersion("a", "x86_64").String() != "1.1.2" {
+		t.Errorf("adding below a withdrawn version: %v, max %v", err, m.MaxVersion("a", "x86_64"))
+	}
+	if err := add(m, "a", "1.3.0", version("1.3.0")); err != nil || m.MaxVersion("a", "x86_64").String() != "1.3.0" {
+		t.Errorf("adding above a withdrawn version with a limit: %v, max %v", err, m.MaxVersion("a", "x86_64"))
+	}
 }
 
 func FuzzParse(f *testing.F) {

@@ -44,7 +44,7 @@ type Config struct {
 	Images        string // folder with the targets, named by osimage.TargetName
 
 	Waves      manifest.Waves  // default: every host may move at once
-	MaxVersion *semver.Version // hosts above it are moved down; default: the newest version published
+	MaxVersion *semver.Version // hosts above it are moved down; default: Version, unless it is greater already
 	Now        time.Time
 }
 
@@ -54,6 +54,7 @@ type Result struct {
 	Arch            string   `json:"arch"`
 	Version         string   `json:"version"`
 	MaxVersion      string   `json:"max_version"`
+	RaisedFrom      string   `json:"raised_from,omitempty"` // the MaxVersion before, when that was less
 	MetadataVersion int64    `json:"metadata_version"`
 	Metadata        string   `json:"metadata"` // folder, below that of the repository
 	Targets         []Target `json:"targets"`
@@ -77,7 +78,7 @@ type Target struct {
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$`)
 
-// Publish adds the update to the repository. Errors: manifest.ErrVersion, manifest.ErrExists, ErrImages, ErrName and
+// Publish adds the update to the repository. Errors: manifest.ErrVersion, manifest.ErrExists, manifest.ErrHeldBack, ErrImages, ErrName and
 // those of tuf.OpenRepository; after any of them the repository is as it was.
 func Publish(ctx context.Context, cfg Config) (*Result, error) {
 	w := Where{
@@ -107,9 +108,10 @@ func Publish(ctx context.Context, cfg Config) (*Result, error) {
 		sources = append(sources, tuf.Source{Name: *image.name, Path: file})
 	}
 
-	var limit *semver.Version
+	var before, limit *semver.Version
 	plain := []Way{}
 	published, err := edit(ctx, w, func(m *manifest.Manifest) ([]tuf.Source, error) {
+		before = m.MaxVersion(cfg.Variant, cfg.Arch)
 		if err := m.Add(update, cfg.MaxVersion); err != nil {
 			return nil, err
 		}
@@ -125,6 +127,9 @@ func Publish(ctx context.Context, cfg Config) (*Result, error) {
 	result := &Result{
 		Variant: cfg.Variant, Arch: cfg.Arch, Version: version.String(), MaxVersion: limit.String(),
 		MetadataVersion: published.Version, Metadata: w.part(), Plain: plain,
+	}
+	if before != nil && limit.GreaterThan(before) {
+		result.RaisedFrom = before.String()
 	}
 	for _, t := range published.Targets {
 		result.Targets = append(result.Targets, Target{t.Name, t.Length, fmt.Sprintf("%x", t.SHA256)})
