@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,5 +91,34 @@ func TestBadStarts(t *testing.T) {
 		if _, err := New(Config{Root: s.root, Disk: tc.disk}); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got error %v, want one about %q", name, err, tc.want)
 		}
+	}
+}
+
+// What power cuts have left in the middle of writing does not gather on the disk.
+func TestStartRemovesWhatPowerCutsLeft(t *testing.T) {
+	s := newSite(t, 1<<20, "1.20.0")
+	s.bootLoader()
+	old, fresh := time.Now().Add(-48*time.Hour), time.Now()
+	for name, age := range map[string]time.Time{
+		"var/lib/drydock/repository/0123456789abcdef/.timestamp.json.1.tmp": old,
+		"var/lib/drydock/repository/0123456789abcdef/.seen.2.tmp":           fresh, // of a program that looks for updates just now
+		"var/lib/drydock/.staged.json.3.tmp":                                old,
+		"var/lib/drydock/notes":                                             old,
+	} {
+		s.write(name, "half")
+		if err := os.Chtimes(filepath.Join(s.root, name), age, age); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.start()
+	var left []string
+	err := filepath.WalkDir(filepath.Join(s.root, "var/lib/drydock"), func(_ string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			left = append(left, e.Name())
+		}
+		return err
+	})
+	if want := []string{"notes", ".seen.2.tmp"}; err != nil || !slices.Equal(left, want) {
+		t.Errorf("left: %q (%v), want %q", left, err, want)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/drydock-os/drydock/internal/durable"
 	"github.com/drydock-os/drydock/internal/osimage/verity"
 	"github.com/drydock-os/drydock/internal/slot"
 )
@@ -47,7 +48,8 @@ func Build(ctx context.Context, spec Spec, dir string) (_ *Image, err error) {
 		return nil, err
 	}
 	spec = spec.withDefaults()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	undo, err := durable.MakeDir(dir, 0o755)
+	if err != nil {
 		return nil, fmt.Errorf("building image: %w", err)
 	}
 	out := outputs{}
@@ -56,6 +58,7 @@ func Build(ctx context.Context, spec Spec, dir string) (_ *Image, err error) {
 			err = closeErr
 		}
 		if err != nil {
+			undo()
 			err = fmt.Errorf("building image: %w", err)
 		}
 	}()

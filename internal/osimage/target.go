@@ -14,6 +14,7 @@ import (
 
 	"github.com/pierrec/lz4/v4"
 
+	"github.com/drydock-os/drydock/internal/durable"
 	"github.com/drydock-os/drydock/internal/slot"
 )
 
@@ -29,7 +30,8 @@ type Target struct {
 // WriteTargets compresses the three files of the image into dir, under their published names, as LZ4
 // frames. None of them may exist; when it fails it leaves none behind. Equal images make equal targets.
 func (im *Image) WriteTargets(ctx context.Context, dir string) (_ []Target, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	undo, err := durable.MakeDir(dir, 0o755)
+	if err != nil {
 		return nil, fmt.Errorf("compressing image: %w", err)
 	}
 	out := outputs{}
@@ -38,6 +40,7 @@ func (im *Image) WriteTargets(ctx context.Context, dir string) (_ []Target, err 
 			err = closeErr
 		}
 		if err != nil {
+			undo()
 			err = fmt.Errorf("compressing image: %w", err)
 		}
 	}()

@@ -108,20 +108,28 @@ func Init(ctx context.Context, dir, keysDir string, o InitOptions) (rootPath str
 			return "", fmt.Errorf("making repository: %s: %w", used, errors.Join(ErrInitialized, err))
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("making repository: %w", err)
-	}
-	if err := os.MkdirAll(keysDir, 0o700); err != nil {
-		return "", fmt.Errorf("making repository: %w", err)
-	}
 	var made []string
+	var undo []func()
 	defer func() {
 		if err != nil {
 			for _, path := range made {
 				_ = os.Remove(path) // best effort: the error is already being told
 			}
+			for _, f := range slices.Backward(undo) {
+				f()
+			}
 		}
 	}()
+	for _, folder := range []struct {
+		path string
+		mode os.FileMode
+	}{{dir, 0o755}, {keysDir, 0o700}} {
+		remove, err := durable.MakeDir(folder.path, folder.mode)
+		if err != nil {
+			return "", fmt.Errorf("making repository: %w", err)
+		}
+		undo = append(undo, remove)
+	}
 	root := metadata.Root(expiry(o.Now, o.Expires))
 	root.Signed.SpecVersion = specVersion
 	root.Signed.ConsistentSnapshot = true

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,7 @@ func (e *Engine) Recover() error {
 }
 
 func (e *Engine) recoverLocked() error {
+	e.sweep()
 	if err := e.judge(); err != nil {
 		return err
 	}
@@ -76,6 +78,20 @@ func (e *Engine) recoverLocked() error {
 	}
 	e.unwritten = e.record(status)
 	return nil
+}
+
+// sweptAge is how old a file must be to be no longer in the middle of its writing, by somebody without the lock.
+const sweptAge = time.Hour
+
+// sweep removes what writing has left behind when the power went.
+func (e *Engine) sweep() {
+	dirs, err := filepath.Glob(filepath.Join(e.path(metadataPath), "*"))
+	for _, dir := range append(dirs, filepath.Dir(e.path(stagedPath))) {
+		err = errors.Join(err, durable.Sweep(dir, e.cfg.Now().Add(-sweptAge)))
+	}
+	if err != nil {
+		e.cfg.Log.Warn("leftovers of a power cut stay", "error", err)
+	}
 }
 
 func (e *Engine) reconcile(s *hostapi.UpdateStatus) error {

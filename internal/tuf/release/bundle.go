@@ -18,6 +18,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
+	"github.com/drydock-os/drydock/internal/durable"
 	"github.com/drydock-os/drydock/internal/manifest"
 	"github.com/drydock-os/drydock/internal/tuf"
 )
@@ -180,9 +181,15 @@ type ImportConfig struct {
 // Readers of Dir see the old or the new state. No keys are needed. Errors: ErrBundle, tuf.ErrForeign,
 // tuf.ErrRollback, tuf.ErrLocked; after them Dir means what it meant before.
 func Import(ctx context.Context, cfg ImportConfig) (parts []string, err error) {
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	undo, err := durable.MakeDir(cfg.Dir, 0o755)
+	if err != nil {
 		return nil, fmt.Errorf("importing: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
 	staging, err := os.MkdirTemp(cfg.Dir, ".import-*")
 	if err != nil {
 		return nil, fmt.Errorf("importing: %w", err)
