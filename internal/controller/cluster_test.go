@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -331,6 +332,53 @@ func TestNothingIsToldAgainByTheNextLeader(t *testing.T) {
 		}
 	}
 }
+
+// TestNoEventIsLostWithItsLeader cuts off a leader that could write everything but events: the next one, which has watched
+// along, tells of all that it did.
+func TestNoEventIsLostWithItsLeader(t *testing.T) {
+	t.Parallel()
+	const limit = 1
+	w := newWorld(t, 6)
+	leader := w.startWith(func(c *controller.Config) {
+		c.MaxConcurrent = limit
+		c.REST.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				if strings.Contains(r.URL.Path, "/events") {
+					return nil, errors.New("no answer")
+				}
+				return next.RoundTrip(r)
+			})
+		})
+	})
+	watching := make(chan struct{})
+	var once sync.Once
+	w.startWith(func(c *controller.Config) {
+		c.MaxConcurrent = limit
+		c.REST.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				answer, err := next.RoundTrip(r)
+				if err == nil && strings.Contains(r.URL.Path, "/bottlerocketshadows") && r.URL.Query().Has("watch") {
+					once.Do(func() { close(watching) })
+				}
+				return answer, err
+			})
+		})
+	})
+	w.wait("the second replica to watch", watching)
+	w.runAgents() // before that, the first start is the last transition that there is
+	w.waitForStarts(3)
+	leader.cutOff.Store(true)
+	w.wait("the leader to give up", leader.ended)
+	w.wait("the fleet", w.done)
+	w.checkRecord(limit)
+	for _, node := range w.nodes {
+		w.untilTold(node, []string{"UpdateAvailable", "UpdateStaged", "NodeRebooted", "UpdateVerified"})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestD39TheLimitHoldsWhenTheLeaderStops(t *testing.T) {
 	t.Parallel()

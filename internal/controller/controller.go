@@ -7,7 +7,8 @@
 // One of several replicas acts, the holder of a Lease; the others watch along. The holder never decides on less
 // than was written: its own writes count before the watch returns them, and a new holder first waits until its watch
 // shows what its predecessor left. Every write names the version of the object that it was decided on,
-// so that an overtaken decision is refused by the server and taken anew. The controller writes specs, deletes
+// so that an overtaken decision is refused by the server and taken anew. A new holder also tells of the transitions that its
+// predecessor wrote and died before it could tell of: the Lease says what was told. The controller writes specs, deletes
 // shadows whose node is gone or no longer opted in, and writes nothing else but events and its Lease.
 package controller
 
@@ -158,7 +159,12 @@ func New(cfg Config) (*Controller, error) {
 func (c *Controller) Run(ctx context.Context) error {
 	le := c.cfg.LeaderElection
 	shutdown := shutdownTimeout
-	lease, err := c.newLease()
+	mirror := newMirror()
+	ledger := newLedger(mirror.known)
+	lease, err := c.newLease(ledger, func(a account) {
+		ledger.inherit(a)
+		mirror.specsAfter(a.upTo) // the others are told
+	})
 	if err != nil {
 		return err
 	}
@@ -185,7 +191,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := newReconciler(c.cfg, mgr.GetClient(), mgr.GetAPIReader(), events, lease.heldUntil)
+	r := newReconciler(c.cfg, mgr.GetClient(), mgr.GetAPIReader(), events, mirror, ledger, lease.heldUntil)
 	for _, step := range []func(context.Context, ctrl.Manager, *reconciler) error{
 		c.follow, c.plan, c.serveMetrics, c.serveProbes,
 	} {

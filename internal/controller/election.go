@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -28,7 +29,9 @@ type lease struct {
 
 // newLease has a connection of its own, so that nothing queues before a renewal, and the user agent of all other
 // requests, which controller-runtime would replace.
-func (c *Controller) newLease() (*lease, error) {
+//
+// The Lease also carries the ledger, and read is called with that of whoever holds it.
+func (c *Controller) newLease(ledger *ledger, read func(account)) (*lease, error) {
 	cfg := rest.CopyConfig(c.cfg.REST)
 	// No request may hang for so long that there is no time for another before the deadline.
 	cfg.Timeout = max(time.Second, c.cfg.LeaderElection.RenewDeadline/2)
@@ -41,10 +44,10 @@ func (c *Controller) newLease() (*lease, error) {
 	if err != nil {
 		return nil, fmt.Errorf("naming this replica: %w", err)
 	}
-	id := resourcelock.ResourceLockConfig{Identity: host + "_" + uuid.NewString()}
-	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, c.cfg.Namespace, Name, nil, client, id)
-	if err != nil {
-		return nil, fmt.Errorf("setting up the election: %w", err)
+	lock := &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: c.cfg.Namespace, Name: Name},
+		Client:     ledgerLeases{client, ledger, read},
+		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + uuid.NewString()},
 	}
 	return &lease{Interface: lock, duration: c.cfg.LeaderElection.LeaseDuration, now: c.cfg.Now}, nil
 }

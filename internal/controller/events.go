@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -18,23 +19,54 @@ import (
 // teller writes events; *notice.Writer is one.
 type teller interface{ Tell(notice.Notice) }
 
-// announce tells of a move, unless it only tidies up.
-func (r *reconciler) announce(brs *v2.BottlerocketShadow, m plan.Move) {
+// announce tells of a move, unless it only tidies up, and then closes its entry in the ledger. The time of a transition
+// makes it one of its own: when it is told again, by whomever, that is no second event.
+func (r *reconciler) announce(brs *v2.BottlerocketShadow, m plan.Move, e *entry) {
 	if m.From == m.To && m.Reason != plan.ClockStarted { // that one means that somebody wrote by hand
+		r.ledger.close(e)
 		return
 	}
 	bad := m.Reason == plan.AttemptFailed || m.Reason == plan.SpecRepaired || m.Reason == plan.StateTimedOut
-	r.events.Tell(notice.Notice{Subject: subject(brs), Warning: bad, Reason: string(m.Reason), Action: string(m.To), Note: m.Detail})
+	at, err := time.Parse(time.RFC3339Nano, m.Spec.Since)
+	if err != nil {
+		at = r.cfg.Now()
+	}
+	r.events.Tell(notice.Notice{
+		Subject: subject(brs), Warning: bad, Reason: string(m.Reason), Action: string(m.To), Note: m.Detail,
+		Same: m.Spec.Since, Known: true, At: at, Written: func() { r.ledger.close(e) },
+	})
 }
 
 // announceOpen tells of moves whose answer was lost and which, as is known by now, were made.
 func (r *reconciler) announceOpen(shadows map[string]*v2.BottlerocketShadow) {
 	for _, m := range r.open {
 		if brs := shadows[m.Node]; brs != nil && fleetview.Shadow(brs).Spec == m.Spec {
-			r.announce(brs, m)
+			r.announce(brs, m.Move, m.entry)
+		} else {
+			r.ledger.close(m.entry)
 		}
 	}
 	r.open = nil
+}
+
+// longAgo is when a transition has its event, or it is too late for one: the leader before was not there for so long, and
+// people would take it for news.
+const longAgo = 10 * time.Minute
+
+// announceInherited tells, on the first look, of the transitions that the leader before may not have told.
+func (r *reconciler) announceInherited(now time.Time) {
+	if r.told != nil {
+		return
+	}
+	upTo := r.ledger.inherited().upTo
+	for _, brs := range r.mirror.specsAfter(upTo) {
+		m, ok := plan.Last(fleetview.Shadow(brs), r.cfg.Timeouts)
+		if at, err := time.Parse(time.RFC3339Nano, m.Spec.Since); !ok || err != nil || now.Sub(at).Abs() > longAgo {
+			continue
+		}
+		r.announce(brs, m, r.ledger.beginAfter(upTo))
+	}
+	r.mirror.lead()
 }
 
 // announceRemoval tells that a node that still exists is not looked after any more.
@@ -53,10 +85,12 @@ func (r *reconciler) announceRemoval(brs *v2.BottlerocketShadow, node types.UID,
 }
 
 // refuse tells once why a node that is to be updated is not, and again only after another reason or for another version.
-// What the first look of a leader finds may have been told by the one before.
+// What the first look of a leader finds is told as what may be known, save where the leader before says that it is.
 func (r *reconciler) refuse(shadows map[string]*v2.BottlerocketShadow, d *plan.Decision) {
 	first := r.told == nil
 	told := make(map[string]refusal, len(r.told))
+	var sum digest
+	var news []plan.Wait
 	for _, w := range d.Waiting {
 		brs := shadows[w.Node]
 		if brs == nil || !isRefusal(w, brs, d.Active) {
@@ -64,12 +98,20 @@ func (r *reconciler) refuse(shadows map[string]*v2.BottlerocketShadow, d *plan.D
 		}
 		now := refusal{w.Reason, w.Version}
 		told[w.Node] = now
-		if r.told[w.Node] == now {
-			continue
+		sum.add(w.Node, now)
+		if r.told[w.Node] != now {
+			news = append(news, w)
 		}
+	}
+	if before := r.ledger.inherited(); first && before.known {
+		news = slices.DeleteFunc(news, func(w plan.Wait) bool { p := part(w.Node); return before.refusals[p] == sum[p] })
+	}
+	r.ledger.tellRefusals(sum, len(news))
+	for _, w := range news {
 		bad := w.Reason == plan.InvalidData || w.Reason == plan.AgentSilent || w.Reason == plan.CheckFailing || w.Reason == plan.VersionBlocked
 		r.events.Tell(notice.Notice{
-			Subject: subject(brs), Warning: bad, Reason: string(w.Reason), Action: "Wait", Note: w.Sentence(), Same: sameWait(w), Known: first,
+			Subject: subject(shadows[w.Node]), Warning: bad, Reason: string(w.Reason), Action: "Wait", Note: w.Sentence(), Same: sameWait(w),
+			Known: first, Written: r.ledger.toldRefusal,
 		})
 		r.cfg.Log.Info("node waits", "node", w.Node, "reason", w.Reason, "detail", w.Sentence())
 	}

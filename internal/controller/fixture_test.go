@@ -69,6 +69,12 @@ func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixtu
 	t.Helper()
 	server := fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(objects...).
 		WithStatusSubresource(&v2.BottlerocketShadow{}).Build()
+	return onServer(t, limit, server)
+}
+
+// onServer is a replica on the server of another.
+func onServer(t *testing.T, limit plan.Limit, server client.WithWatch) *fixture {
+	t.Helper()
 	f := &fixture{t: t, server: server, told: &tellings{}, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	writer := interceptor.NewClient(server, interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
@@ -83,10 +89,11 @@ func newFixture(t *testing.T, limit plan.Limit, objects ...client.Object) *fixtu
 			return write()
 		},
 	})
+	seen := newMirror()
 	f.reconciler = newReconciler(Config{
 		Namespace: testNamespace, MaxConcurrent: limit, Version: "1.2.3", Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return f.clock },
-	}, writer, server, f.told, func() time.Time { return f.clock.Add(time.Second) })
+	}, writer, server, f.told, seen, newLedger(seen.known), func() time.Time { return f.clock.Add(time.Second) })
 	return f
 }
 

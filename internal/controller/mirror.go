@@ -28,6 +28,12 @@ type mirror struct {
 	order   []*mirrored          // the same by name, so that decisions need not be sorted much
 	wake    func()               // called after each change that matters to the plan; nil while nobody plans
 	awaited string               // the shadow of which any news matters; "" for none
+	highest string               // the highest resource version of a shadow that is known
+	// specs are shadows as they were right after their spec was changed, in the order in which that was learned: for the
+	// leader to come, who has to know which transitions nobody may have told. Of a shadow that was there at the start it is
+	// not known when that was. Who leads needs no more of them.
+	specs []*v2.BottlerocketShadow
+	leads bool
 }
 
 // mirrored is one shadow.
@@ -128,7 +134,7 @@ func (m *mirror) shadowShown(brs *v2.BottlerocketShadow) {
 		e = m.add(brs.Name)
 	}
 	e.shown = brs.ResourceVersion
-	different := (e.object == nil || !newer(e.object, brs)) && e.set(brs)
+	different := (e.object == nil || !newer(e.object, brs)) && m.set(e, brs)
 	if different || brs.Name == m.awaited {
 		m.changed()
 	}
@@ -159,18 +165,53 @@ func (m *mirror) put(brs *v2.BottlerocketShadow) {
 	case !newer(brs, e.object):
 		return
 	}
-	if e.set(brs) {
+	if m.set(e, brs) {
 		m.changed()
 	}
 }
 
 // set makes brs the newest known form, and reports whether the plan sees a difference: agents report progress for
 // people, too.
-func (e *mirrored) set(brs *v2.BottlerocketShadow) bool {
+func (m *mirror) set(e *mirrored, brs *v2.BottlerocketShadow) bool {
 	before := e.seen
 	first := e.object == nil
 	e.object, e.seen = brs, fleetview.Shadow(brs)
+	if !m.leads && (first || before.Spec != e.seen.Spec) {
+		m.specs = append(m.specs, brs)
+		if most := leastSpecs + 4*len(m.order); len(m.specs) > most { // the leader keeps no account: the last ones will do
+			m.specs = slices.Delete(m.specs, 0, len(m.specs)-most)
+		}
+	}
+	if m.highest == "" || after(brs.ResourceVersion, m.highest) {
+		m.highest = brs.ResourceVersion
+	}
 	return first || !reflect.DeepEqual(before, e.seen)
+}
+
+// leastSpecs is how many changes of specs are remembered at least.
+const leastSpecs = 100
+
+// known is the highest resource version of a shadow that is known; empty if none is.
+func (m *mirror) known() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.highest
+}
+
+// specsAfter returns the shadows whose spec may have changed after that resource version, each as it was right after,
+// and forgets the others.
+func (m *mirror) specsAfter(version string) []*v2.BottlerocketShadow {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.specs = slices.DeleteFunc(m.specs, func(brs *v2.BottlerocketShadow) bool { return !after(brs.ResourceVersion, version) })
+	return slices.Clone(m.specs)
+}
+
+// lead is called once those are told, or have an entry in the ledger.
+func (m *mirror) lead() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leads, m.specs = true, nil
 }
 
 // drop forgets an object that the watch does not show and the server does not have.

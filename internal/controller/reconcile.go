@@ -42,6 +42,7 @@ type reconciler struct {
 	events teller
 	// heldUntil is when writes must be over; see lease.
 	heldUntil func() time.Time
+	ledger    *ledger
 	counters  *counters
 	gate      gate
 	// told is the refusal that each node was last told of; nil before the first look.
@@ -56,17 +57,18 @@ type reconciler struct {
 	uncertain bool
 	mark      mark
 	// open are moves of which it is not known whether they were written.
-	open []plan.Move
+	open []openMove
 	// busySince is when the present look began, in Unix nanoseconds; 0 between looks.
 	busySince atomic.Int64
 }
 
-func newReconciler(cfg Config, writer client.Client, live client.Reader, events teller, heldUntil func() time.Time) *reconciler {
+func newReconciler(cfg Config, writer client.Client, live client.Reader, events teller, mirror *mirror, ledger *ledger, heldUntil func() time.Time) *reconciler {
 	return &reconciler{
 		cfg: cfg, client: writer, live: live, events: events, heldUntil: heldUntil,
 		counters:  newCounters(),
 		gate:      gate{schedule: cfg.Schedule},
-		mirror:    newMirror(),
+		mirror:    mirror,
+		ledger:    ledger,
 		uncertain: true,
 	}
 }
@@ -90,8 +92,9 @@ func (r *reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	r.announceOpen(shadows)
 	now := r.cfg.Now()
+	r.announceOpen(shadows)
+	r.announceInherited(now)
 	snapshot.Window = r.gate.at(now, slices.ContainsFunc(snapshot.Shadows, plan.Shadow.Busy))
 	d := plan.Next(snapshot, now)
 	r.counters.decisions.Observe(r.cfg.Now().Sub(began).Seconds())
@@ -139,31 +142,44 @@ func (r *reconciler) look(ctx context.Context) (map[string]*v2.BottlerocketShado
 // move writes the decided specs. One that fails does not hold up the others.
 func (r *reconciler) move(ctx context.Context, shadows map[string]*v2.BottlerocketShadow, moves []plan.Move) error {
 	errs := make([]error, len(moves))
+	entries := make([]*entry, len(moves))
 	var g errgroup.Group
 	g.SetLimit(parallelWrites)
 	for i, m := range moves {
+		entries[i] = r.ledger.begin()
 		g.Go(func() error {
-			errs[i] = r.write(ctx, shadows[m.Node], m)
+			errs[i] = r.write(ctx, shadows[m.Node], m, entries[i])
 			return nil
 		})
 	}
 	_ = g.Wait() // the errors are in errs
 	for i, err := range errs {
-		if err != nil && !refused(err) {
-			r.uncertain, r.open = true, append(r.open, moves[i])
+		switch {
+		case err == nil:
+		case refused(err):
+			r.ledger.close(entries[i])
+		default:
+			r.uncertain, r.open = true, append(r.open, openMove{moves[i], entries[i]})
 		}
 	}
 	return errors.Join(errs...)
 }
 
+// openMove is a move of which it is not known whether it was written, and its entry in the ledger.
+type openMove struct {
+	plan.Move
+	entry *entry
+}
+
 // write carries out one move. A decision that was overtaken is no error: the change that overtook it is on
-// its way through the watch and leads to the next look.
-func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m plan.Move) error {
+// its way through the watch and leads to the next look. Without an error the entry is closed, sooner or later.
+func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m plan.Move, e *entry) error {
 	body, err := specPatch(brs, m)
 	if err != nil {
 		return fmt.Errorf("encoding spec of node %s: %w", m.Node, err)
 	}
 	if ctx.Err() != nil {
+		r.ledger.close(e)
 		return nil // stopping: whoever leads next decides anew
 	}
 	// A write that has begun is finished, so that its outcome is known before the Lease is given back.
@@ -178,6 +194,7 @@ func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m pl
 	switch {
 	case apierrors.IsConflict(err) || apierrors.IsNotFound(err):
 		r.cfg.Log.Debug("move overtaken", "node", m.Node, "to", m.To)
+		r.ledger.close(e)
 		return nil
 	case err != nil:
 		return fmt.Errorf("moving node %s to %s: %w", m.Node, m.To, err)
@@ -186,7 +203,7 @@ func (r *reconciler) write(ctx context.Context, brs *v2.BottlerocketShadow, m pl
 	r.mirror.put(written)
 	r.counters.count(brs, m, r.cfg.Now())
 	r.cfg.Log.Info("node moved", "node", m.Node, "from", short(m.From), "to", m.To, "version", short(m.Spec.Version), "reason", m.Reason)
-	r.announce(brs, m)
+	r.announce(brs, m, e)
 	return nil
 }
 

@@ -52,8 +52,12 @@ type Notice struct {
 	Note string
 	// Same is what makes two notices of one Reason the same, for notes that also say what varies. Default: Note.
 	Same string
-	// Known is whether a predecessor may have told it already, and it has not happened again since.
+	// Known is whether it may have been told already, and has not happened again since.
 	Known bool
+	// At is when it happened. Default: when it is told.
+	At time.Time
+	// Written is called once it is written or given up, but not if the process ends before; may be nil.
+	Written func()
 }
 
 // references are the objects to tell n at, each with the other one.

@@ -86,10 +86,15 @@ func NewWriter(cfg Config) (*Writer, error) {
 
 // Tell has a notice written. It never blocks; what cannot be told is logged.
 func (w *Writer) Tell(n Notice) {
+	at := n.At
+	if at.IsZero() {
+		at = w.cfg.Now()
+	}
 	select {
-	case w.queue <- told{n, w.cfg.Now()}:
+	case w.queue <- told{n, at}:
 	default:
 		w.cfg.Log.Warn("event lost: too many wait to be written", "node", n.Node, "reason", n.Reason, "note", n.Note)
+		n.written()
 	}
 }
 
@@ -132,6 +137,15 @@ func (w *Writer) write(ctx context.Context, t told) {
 		if err := w.insist(ctx, e, t.notice.Known); err != nil {
 			w.cfg.Log.Warn("event not written", "about", e.Regarding.Kind+" "+e.Regarding.Name, "reason", e.Reason, "note", e.Note, "error", err)
 		}
+	}
+	if ctx.Err() == nil {
+		t.notice.written()
+	}
+}
+
+func (n *Notice) written() {
+	if n.Written != nil {
+		n.Written()
 	}
 }
 

@@ -103,6 +103,6 @@ func (f *Snapshot) enforce(shadow *Shadow, v verdict, now time.Time) verdict {
 	if m.TimedOut.Count == 0 { // it was at its maximum
 		m.TimedOut.Count--
 	}
-	m.Detail = "called off after " + f.Timeouts.of(shadow.Spec.State).String() + ": the node " + v.wait.Sentence()
+	m.Detail = timedOutDetail(f.Timeouts, shadow.Spec.State, v.wait)
 	return verdict{move: m}
 }

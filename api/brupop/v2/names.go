@@ -31,6 +31,9 @@ const (
 	// MarkAnnotation on a BottlerocketShadow is a time, written by a controller that begins to lead and waits until its
 	// watch shows that. It is of no use afterwards.
 	MarkAnnotation = "drydock.dev/leader-mark"
+	// ToldAnnotation on the Lease of the controller says up to which resource version of a BottlerocketShadow its holder
+	// has told of transitions in events, and sums up of which refusals. Whoever leads next tells the rest.
+	ToldAnnotation = "drydock.dev/told"
 )
 
 // ShadowName returns the name of the BottlerocketShadow that belongs to the node.
