@@ -139,7 +139,7 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 		},
 		Forced: func(left []drain.Blocked) {
 			s.metrics.forced.Inc()
-			s.note(ctx, node, true, "DrainForced", fmt.Sprintf("the limit is over: %d pods are deleted past their budgets, the first is %s", len(left), left[0]))
+			s.note(ctx, node, true, "DrainForced", forced(left))
 		},
 	})
 	teller.stop()
@@ -148,7 +148,7 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 		s.metrics.drains.WithLabelValues("done").Inc()
 		log.Info("drain finished", "took", took, "evicted", progress.Evicted)
 		if progress.Evicted > 0 { // a node that was empty anyway is no news
-			s.note(ctx, node, false, "Drained", fmt.Sprintf("node is empty after %d evictions in %v", progress.Evicted, took))
+			s.note(ctx, node, false, "Drained", fmt.Sprintf("node is empty after %s in %v", counted(progress.Evicted, "eviction", "evictions"), took))
 		}
 		w.WriteHeader(http.StatusOK)
 		return nil

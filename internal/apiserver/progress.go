@@ -60,12 +60,28 @@ func (t *teller) tell(p drain.Progress) {
 	t.latest <- p
 }
 
+// counted is a number of things in words for people.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// forced says which pods are deleted at the limit of a drain.
+func forced(left []drain.Blocked) string {
+	if len(left) == 1 {
+		return fmt.Sprintf("the limit is over: one pod is deleted past its budget, %s", left[0])
+	}
+	return fmt.Sprintf("the limit is over: %d pods are deleted past their budgets, the first is %s", len(left), left[0])
+}
+
 // draining is the part of the status that a drain writes.
 func (c *cluster) draining(ctx context.Context, node string, p drain.Progress) map[string]any {
 	conditions := slices.Clone(c.conditions(ctx, node))
 	condition := metav1.Condition{
 		Type: v2.ConditionDraining, Status: metav1.ConditionTrue, Reason: "Evicting",
-		Message: fmt.Sprintf("%d pods are to leave", p.Left),
+		Message: counted(p.Left, "pod is", "pods are") + " to leave",
 	}
 	progress := map[string]any{"pods_left": p.Left, "blocking_pod": nil, "blocking_pdb": nil}
 	if b := p.Blocking; b != nil {
