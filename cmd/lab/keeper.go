@@ -61,13 +61,13 @@ func settle(cfg *fleet.Config, f *flags) error {
 		out = os.Stderr // stdout is for the one document
 	}
 	cfg.Console = fleet.Console{
-		Out: out, Live: term.IsTerminal(int(out.Fd())) && !f.verbose,
-		Width: func() int {
-			w, _, err := term.GetSize(int(out.Fd()))
+		Out: out, Live: term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb" && !f.verbose,
+		Size: func() (int, int) {
+			w, h, err := term.GetSize(int(out.Fd()))
 			if err != nil {
-				return 0
+				return 0, 0
 			}
-			return w
+			return w, h
 		},
 	}
 	cfg.Log = slog.New(slog.DiscardHandler)

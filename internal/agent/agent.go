@@ -227,7 +227,7 @@ func (a *Agent) act(ctx context.Context, spec agentapi.Spec, status agentapi.Sta
 		if err := a.stage(ctx, version); err != nil {
 			return 0, a.fail(ctx, status, fmt.Errorf("staging %s: %w", version, err))
 		}
-		return 0, a.reached(ctx, status, spec.State, version+" is staged, waiting for the reboot") // drydock status knows it
+		return 0, a.reached(ctx, status, spec.State, version+" is staged, waiting for the reboot") // package fleetview knows it
 	case reboot:
 		return 0, a.reboot(ctx, spec, status)
 	case observe:

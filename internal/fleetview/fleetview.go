@@ -120,3 +120,9 @@ func Text[S ~string](s *S) string {
 	}
 	return string(*s)
 }
+
+// Stale is whether what a node has said of itself belongs to the state that it is about to leave: an agent at work speaks
+// up only when that takes longer than some seconds, and what it has said before would be read as what it does now.
+func Stale(state, wanted v2.State, message string) bool {
+	return state != wanted && (strings.HasSuffix(message, " is available") || strings.HasSuffix(message, " is staged, waiting for the reboot"))
+}

@@ -162,7 +162,7 @@ func (r *nodeReport) doing() string {
 	if r.Next == nil {
 		return cmp.Or(r.Message, r.LastError)
 	}
-	if r.stale() {
+	if fleetview.Stale(v2.State(r.State), v2.State(r.WantedState), r.Message) {
 		return r.Next.Text
 	}
 	switch plan.WaitReason(r.Next.Reason) {
@@ -170,12 +170,6 @@ func (r *nodeReport) doing() string {
 		return cmp.Or(r.Message, r.Next.Text)
 	}
 	return r.Next.Text
-}
-
-// stale is whether the message belongs to the state that the node is about to leave: an agent at work speaks up only when
-// that takes longer than some seconds, and what it has said before would be read as what it does now.
-func (r *nodeReport) stale() bool {
-	return r.State != r.WantedState && (strings.HasSuffix(r.Message, " is available") || strings.HasSuffix(r.Message, " is staged, waiting for the reboot"))
 }
 
 // moving is whether an update of the node is under way.

@@ -66,9 +66,9 @@ type Binaries struct {
 
 // Console is where a person follows the lab.
 type Console struct {
-	Out   io.Writer
-	Live  bool       // Out is a terminal: draw one table and keep it current
-	Width func() int // columns of the terminal; only asked when Live
+	Out  io.Writer
+	Live bool                        // Out is a terminal: draw one table and keep it current
+	Size func() (columns, lines int) // of the terminal, 0 if not known; only asked when Live
 }
 
 // Validate checks everything that can be known before anything starts. Each error names the flag, the

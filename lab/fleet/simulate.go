@@ -128,7 +128,7 @@ func tally(rows []row) []row {
 		if !ok {
 			i = len(out)
 			at[key] = i
-			out = append(out, row{state: r.state, version: r.version, slot: r.slot})
+			out = append(out, row{state: r.state, version: r.version, slot: r.slot, moving: r.moving})
 		}
 		out[i].count++
 	}
