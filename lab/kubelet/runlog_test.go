@@ -185,6 +185,9 @@ func TestLogsAreServedToWhoMayReadThem(t *testing.T) {
 		}
 		return ""
 	})
+	idle := n.pod(ns, "idle")
+	idle.Spec.Containers[0].Image = "registry.example/unknown:v1"
+	n.await(n.create(idle), isReady)
 	// As 'kubectl logs' does: through the API server.
 	text, err := c.client.CoreV1().Pods(ns).GetLogs("talks", &corev1.PodLogOptions{Container: "main", Previous: true, TailLines: new(int64(1))}).DoRaw(t.Context())
 	if err != nil || string(text) != "exiting with 7\n" {
@@ -228,6 +231,8 @@ func TestLogsAreServedToWhoMayReadThem(t *testing.T) {
 		{&server, ns + "/talks/other", 404, `container "other"`},
 		{&server, ns + "/nobody/main", 404, `pod "nobody"`},
 		{&server, ns + "/talks/main?tailLines=x", 422, "tailLines"},
+		// Who wonders why a simulated pod does nothing learns it where they look first.
+		{&server, ns + "/idle/main", 200, "'lab up --image registry.example/unknown:v1=DIR'"},
 	} {
 		if code, body := get(tc.who, tc.path); code != tc.code || !strings.Contains(body, tc.says) {
 			t.Errorf("%s: %d %q, want %d %q", tc.path, code, body, tc.code, tc.says)

@@ -109,7 +109,8 @@ func (k *Kubelet) containerLogs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
 	if log == nil {
-		return // simulated: it says nothing
+		fmt.Fprintf(w, "lab: no directory is known for the image %s, so this container only counts as running; 'lab up --image %s=DIR' names one\n", c.spec.Image, c.spec.Image)
+		return
 	}
 	control := http.NewResponseController(w)
 	if err := log.copyTo(r.Context(), w, func() { _ = control.Flush() }, o); err != nil {
