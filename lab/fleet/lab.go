@@ -195,25 +195,14 @@ func (l *Lab) startPlane(ctx context.Context) error {
 	return nil
 }
 
-// install applies the operator's own manifests and makes its image.
+// install makes the operator's image and, unless somebody else's is wanted, applies the operator's own manifests.
 func (l *Lab) install(ctx context.Context) error {
 	for ref, dir := range l.cfg.Images {
 		l.images[ref] = dir
 	}
-	if l.cfg.WithoutOperator {
-		return nil
-	}
 	var err error
 	if l.manifest, err = parseManifest(deploy.Manifest); err != nil {
 		return err
-	}
-	if err := l.manifest.setEnv("Deployment", "brupop-controller-deployment", "MAX_CONCURRENT_UPDATE", concurrencyValue(l.cfg.MaxConcurrent)); err != nil {
-		return err
-	}
-	if l.cfg.Simulated != nil {
-		if err := l.cfg.Simulated.adapt(l.manifest); err != nil {
-			return err
-		}
 	}
 	root := filepath.Join(l.cfg.Dir, operatorImage)
 	if err := makeOperatorImage(root, l.cfg.Binaries); err != nil {
@@ -222,6 +211,17 @@ func (l *Lab) install(ctx context.Context) error {
 	for _, ref := range l.manifest.images() {
 		if _, taken := l.images[ref]; !taken {
 			l.images[ref] = root
+		}
+	}
+	if l.cfg.WithoutOperator {
+		return nil
+	}
+	if err := l.manifest.setEnv("Deployment", "brupop-controller-deployment", "MAX_CONCURRENT_UPDATE", concurrencyValue(l.cfg.MaxConcurrent)); err != nil {
+		return err
+	}
+	if l.cfg.Simulated != nil {
+		if err := l.cfg.Simulated.adapt(l.manifest); err != nil {
+			return err
 		}
 	}
 	l.display.say("installing the operator: %d objects", len(l.manifest))
