@@ -75,7 +75,7 @@ func newRoot(p process, plugin bool) *cobra.Command {
 		Short:         "Update container hosts, node by node",
 		SilenceErrors: true, // run prints them, once
 		SilenceUsage:  true,
-		Args:          noArgs,
+		Args:          operatorcli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
@@ -137,9 +137,4 @@ func controllerSettings(env func(string) string) (operatorcli.SnapshotAt, error)
 		return nil, err
 	}
 	return e.Snapshot, nil
-}
-
-// noArgs refuses arguments as a mistake on the command line.
-func noArgs(cmd *cobra.Command, args []string) error {
-	return cli.WithHint(cli.Usage(cobra.NoArgs(cmd, args)), "run '%s --help'", cmd.CommandPath())
 }

@@ -24,6 +24,20 @@ func TestKubectlFindsThePlugin(t *testing.T) {
 	}
 }
 
+func TestAMistypedCommandIsGuessed(t *testing.T) {
+	for args, want := range map[string]string{
+		"drydock stats":                  "did you mean 'drydock status'?",
+		"drydock apiserver relase-nodes": "did you mean 'drydock apiserver release-nodes'?",
+		"kubectl-drydock stats":          "did you mean 'kubectl drydock status'?",
+		"drydock nothing-like-a-command": "'drydock --help' lists the commands",
+	} {
+		code, stdout, stderr := runWith(t, nil, strings.Fields(args)...)
+		if code != cli.ExitUsage || stdout != "" || !strings.Contains(stderr, "has no command") || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit %d, stdout %q, stderr %q, want %q", args, code, stdout, stderr, want)
+		}
+	}
+}
+
 func TestPeopleWithoutAClusterAreToldSo(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")

@@ -27,7 +27,7 @@ func newRunCmd() *cobra.Command {
 			"workload with a PodDisruptionBudget stays up, and ends.\n\n" +
 			"It exits with 0 only if every host really booted its other slot into the new version, every node is Ready and\n" +
 			"schedulable, and neither the budget nor the concurrency limit was violated on any watch event.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.config()
 			if err != nil {

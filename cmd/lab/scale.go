@@ -21,7 +21,7 @@ func newScaleCmd() *cobra.Command {
 			"machines: their hosts are simulated, their agents run as parts of this program. It updates all of them and reports\n" +
 			"what the operator took for it: memory, time of decisions, requests, and what it asks for when nothing is to be done.\n\n" +
 			"It exits with 0 only if every node was updated and the concurrency limit was never violated on any watch event.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.config()
 			if err != nil {

@@ -46,6 +46,19 @@ func TestPrintError(t *testing.T) {
 	}
 }
 
+func TestAnUnexpectedArgument(t *testing.T) {
+	for want, err := range map[string]error{
+		"p: error: p status takes no argument, but got \"x\"\np: hint: run 'p status --help'\n":                      Unexpected("p status", "x", false, []string{"y"}),
+		"p: error: p has no command \"x\"\np: hint: 'p --help' lists the commands\n":                                 Unexpected("p", "x", true, nil),
+		"p: error: p has no command \"u\"\np: hint: did you mean 'p up' or 'p run'? 'p --help' lists the commands\n": Unexpected("p", "u", true, []string{"up", "run"}),
+	} {
+		var out strings.Builder
+		if code := PrintError(&out, "p", err); code != ExitUsage || out.String() != want {
+			t.Errorf("exit %d, printed %q, want %q", code, out.String(), want)
+		}
+	}
+}
+
 func TestWrappersKeepNilAndIdentity(t *testing.T) {
 	if WithHint(nil, "x") != nil || Usage(nil) != nil {
 		t.Error("a nil error became an error")

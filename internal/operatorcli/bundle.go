@@ -34,7 +34,7 @@ key. Look through it all the same before you pass it on: it names your nodes and
 
 What cannot be read is left out, and named in the file about.yaml of the bundle.`,
 		Example: fmt.Sprintf("  %[1]s support-bundle\n  %[1]s support-bundle --file - | tar tz", t.Program),
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := t.connect()
 			if err != nil {

@@ -61,6 +61,11 @@ func (c *connection) namespace() string {
 
 // config is the access that the flags, the environment and the kubeconfig files describe.
 func (c *connection) config() (*rest.Config, error) {
+	if s := c.overrides.Timeout; s != "" {
+		if _, err := clientcmd.ParseTimeout(s); err != nil {
+			return nil, cli.Usagef("--request-timeout is %q, but may only be a time such as 5s or 2m", s)
+		}
+	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.kubeconfig
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &c.overrides).ClientConfig()
@@ -70,6 +75,8 @@ func (c *connection) config() (*rest.Config, error) {
 		return nil, cli.WithHint(errors.New("no cluster is configured: there is no kubeconfig"), file)
 	case err != nil && c.overrides.CurrentContext != "":
 		return nil, cli.WithHint(fmt.Errorf("reading the kubeconfig: %w", err), "'kubectl config get-contexts' lists those that there are; choose one with --context")
+	case err != nil && (c.overrides.Context.Cluster != "" || c.overrides.Context.AuthInfo != ""):
+		return nil, cli.WithHint(fmt.Errorf("reading the kubeconfig: %w", err), "'kubectl config view' shows the clusters and users that there are")
 	case err != nil:
 		return nil, cli.WithHint(fmt.Errorf("reading the kubeconfig: %w", err), file)
 	}

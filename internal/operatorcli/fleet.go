@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/fleetview"
 	"github.com/drydock-os/drydock/internal/plan"
 )
@@ -45,6 +46,9 @@ type fleet struct {
 	shadows  []v2.BottlerocketShadow
 	settings settings
 }
+
+// elsewhere is what to try where the operator is not found.
+const elsewhere = "if the operator is in another namespace, name it with -n"
 
 // optedIn selects the nodes that the controller watches.
 var optedIn = client.MatchingLabels{v2.UpdaterInterfaceLabel: v2.UpdaterInterfaceVersion}
@@ -76,7 +80,7 @@ func (t *tool) loadSettings(ctx context.Context, c *cluster) settings {
 		return settings{problem: err}
 	}
 	if len(list.Items) == 0 {
-		return settings{problem: fmt.Errorf("no controller is deployed in namespace %s: if it is elsewhere, name that with -n", c.namespace)}
+		return settings{problem: cli.WithHint(fmt.Errorf("no controller is deployed in namespace %s", c.namespace), elsewhere)}
 	}
 	leader, node := c.leader(ctx)
 	s := t.settingsOf(&list.Items[0], node)
@@ -90,14 +94,14 @@ func (t *tool) settingsOf(d *appsv1.Deployment, node string) settings {
 	if d.Spec.Replicas != nil {
 		s.wanted = *d.Spec.Replicas
 	}
-	env, elsewhere := map[string]string{}, map[string]bool{}
+	env, foreign := map[string]string{}, map[string]bool{}
 	for _, c := range d.Spec.Template.Spec.Containers {
 		for _, e := range c.Env {
 			switch from := e.ValueFrom; {
 			case from == nil:
 				env[e.Name] = e.Value
 			case from.FieldRef == nil:
-				elsewhere[e.Name] = true
+				foreign[e.Name] = true
 			case from.FieldRef.FieldPath == "spec.nodeName":
 				env[e.Name] = node
 			case from.FieldRef.FieldPath == "metadata.namespace":
@@ -107,12 +111,14 @@ func (t *tool) settingsOf(d *appsv1.Deployment, node string) settings {
 	}
 	var err error
 	if s.at, err = t.Settings(func(name string) string {
-		if elsewhere[name] {
-			s.problem = fmt.Errorf("the controller takes %s from another object, which is not looked into", name)
+		if foreign[name] {
+			s.problem = cli.WithHint(fmt.Errorf("the controller takes %s from another object, which is not looked into", name),
+				"give it to the controller as a plain value")
 		}
 		return env[name]
 	}); err != nil && s.problem == nil {
-		s.problem = fmt.Errorf("the settings of the controller are wrong: %w", err)
+		s.problem = cli.WithHint(fmt.Errorf("the settings of the controller are wrong: %w", err),
+			"correct the variable; with Helm it comes from a value or controller.extraEnv")
 	}
 	return s
 }
@@ -142,7 +148,11 @@ func (f *fleet) warnings() []string {
 	switch s := &f.settings; {
 	case s.problem != nil && errors.Is(s.problem, context.Canceled):
 	case s.problem != nil:
-		w = append(w, "what nodes wait for is known only as far as they report it: "+short(s.problem))
+		text := "what nodes wait for is known only as far as they report it: " + short(s.problem)
+		if hint := cli.Hint(s.problem); hint != "" {
+			text += "; " + hint
+		}
+		w = append(w, text)
 	case s.wanted == 0:
 		w = append(w, "the controller is scaled to 0: no node moves")
 	case s.ready == 0:

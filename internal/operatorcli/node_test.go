@@ -14,8 +14,10 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -185,8 +187,12 @@ func TestPlanNeedsTheControllersSettings(t *testing.T) {
 	}
 	for name, objects := range map[string][]client.Object{"no controller": {node("a")}, "wrong value": operator("many", ""), "from elsewhere": elsewhere} {
 		r := newWorld(t, objects...).run(t, "plan")
-		if r.err == nil || !strings.Contains(r.err.Error(), "settings of the controller") || cli.Hint(r.err) == "" {
-			t.Errorf("%s: error %v with hint %q, want it to say what is missing", name, r.err, cli.Hint(r.err))
+		hint := cli.Hint(r.err)
+		if r.err == nil || !strings.Contains(r.err.Error(), "settings of the controller") || hint == "" {
+			t.Errorf("%s: error %v with hint %q, want it to say what is missing", name, r.err, hint)
+		}
+		if named := strings.Contains(hint, "name it with -n"); named != (name == "no controller") {
+			t.Errorf("%s: hint %q", name, hint)
 		}
 	}
 }
@@ -214,6 +220,19 @@ func TestVersionTellsWhatIsDeployed(t *testing.T) {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("stdout %q, want %q in it", r.stdout, want)
 		}
+	}
+}
+
+func TestVersionSaysWhereItLookedInVain(t *testing.T) {
+	r := newWorld(t).run(t, "version")
+	if r.err != nil || r.stderr != "" || !strings.Contains(r.stdout, "\noperator    not found in namespace "+testNamespace+"\n") {
+		t.Errorf("error %v, stdout %q, stderr %q, want the namespace", r.err, r.stdout, r.stderr)
+	}
+	w := fleetOfFive(t)
+	w.refuse(t, &appsv1.DeploymentList{}, apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: deployments}, "", errors.New("no")))
+	r = w.run(t, "version")
+	if r.err != nil || !strings.Contains(r.stderr, "what is deployed is not known: listing deployments") || strings.Contains(r.stdout, "not found") {
+		t.Errorf("error %v, stdout %q, stderr %q, want no claim about what may not be read", r.err, r.stdout, r.stderr)
 	}
 }
 

@@ -97,9 +97,13 @@ func commands(t *tool) []*cobra.Command {
 	return all
 }
 
-// noArgs refuses arguments as a mistake on the command line.
-func noArgs(cmd *cobra.Command, args []string) error {
-	return cli.WithHint(cli.Usage(cobra.NoArgs(cmd, args)), "run '%s --help'", cmd.CommandPath())
+// NoArgs refuses arguments as a mistake on the command line.
+func NoArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong in a command
+	return cli.Unexpected(cmd.CommandPath(), args[0], cmd.HasAvailableSubCommands(), cmd.SuggestionsFor(args[0]))
 }
 
 // warn tells of something that is missing from the answer, without failing it.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -26,25 +28,39 @@ const (
 	asYAML    format = "yaml"
 )
 
-func (f *format) String() string { return string(*f) }
+// formatFlag takes a format from the command line.
+type formatFlag struct {
+	to      *format
+	allowed []format
+}
 
-func (*format) Type() string { return "format" }
+func (f formatFlag) String() string { return string(*f.to) }
 
-// Set takes the value of a flag.
-func (f *format) Set(s string) error {
-	switch v := format(s); v {
-	case wideTable, asJSON, asYAML:
-		*f = v
-		return nil
+func (formatFlag) Type() string { return "format" }
+
+func (f formatFlag) Set(s string) error {
+	if !slices.Contains(f.allowed, format(s)) {
+		return fmt.Errorf("may only be %s", f.choice())
 	}
-	return fmt.Errorf("%q is not one of json, yaml and wide", s)
+	*f.to = format(s)
+	return nil
+}
+
+func (f formatFlag) choice() string {
+	all := make([]string, len(f.allowed))
+	for i, a := range f.allowed {
+		all[i] = string(a)
+	}
+	return strings.Join(all[:len(all)-1], ", ") + " or " + all[len(all)-1]
 }
 
 // data is whether the answer is for programs.
 func (f *format) data() bool { return *f == asJSON || *f == asYAML }
 
-func (f *format) addFlag(cmd *cobra.Command) {
-	cmd.Flags().VarP(f, "output", "o", "json, yaml or wide (default: a table)")
+// addFlag lets the person choose between a form for people and those for programs; more names further tables.
+func (f *format) addFlag(cmd *cobra.Command, more ...format) {
+	flag := formatFlag{f, append([]format{asJSON, asYAML}, more...)}
+	cmd.Flags().VarP(flag, "output", "o", flag.choice()+" (default: text)")
 }
 
 // encode writes v in a format for programs. Field names are the same in both.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/plan"
 )
 
@@ -27,7 +26,7 @@ func (t *tool) planCommand() *cobra.Command {
 
 The plan is made by the code that the controller runs, with the settings of the controller that is deployed. Nothing
 is changed. The controller carries a move out as soon as it sees it, so that moves are rarely seen here while one runs.`,
-		Args: noArgs,
+		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := t.connect()
 			if err != nil {
@@ -74,8 +73,7 @@ func (t *tool) plan(ctx context.Context, c *cluster, out *format) error {
 		return err
 	}
 	if p := f.settings.problem; p != nil {
-		return cli.WithHint(fmt.Errorf("planning needs the settings of the controller: %w", p),
-			"%s", cmp.Or(cli.Hint(p), "is the operator in another namespace? name it with -n"))
+		return fmt.Errorf("planning needs the settings of the controller: %w", p)
 	}
 	for _, w := range f.warnings() {
 		t.warn("%s", w)

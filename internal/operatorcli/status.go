@@ -31,7 +31,7 @@ JSON object on a line) for each change, until Ctrl-C.
 Exit codes: 0 all is fine or being worked on, 1 the cluster did not answer, 2 the command line is wrong,
 3 with --exit-code: the last attempt of at least one node failed, or its record cannot be read.`,
 		Example: fmt.Sprintf("  %[1]s status\n  %[1]s status --watch\n  %[1]s status -o json | jq '.nodes[] | select(.failed)'", t.Program),
-		Args:    noArgs,
+		Args:    NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch && exitCode {
 				return usageOf(cmd, "--exit-code is about one moment and --watch about many: give one of them")
@@ -48,7 +48,7 @@ Exit codes: 0 all is fine or being worked on, 1 the cluster did not answer, 2 th
 			return t.status(ctx, c, &out, exitCode)
 		},
 	}
-	out.addFlag(cmd)
+	out.addFlag(cmd, wideTable)
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "keep the answer current until Ctrl-C")
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with status 3 when the last attempt of a node failed")
 	return cmd

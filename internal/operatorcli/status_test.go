@@ -183,6 +183,22 @@ func TestErrorsSayWhatToTryNext(t *testing.T) {
 	}
 }
 
+func TestWrongCommandLines(t *testing.T) {
+	for line, want := range map[string]string{
+		"status node-1":                 `drydock status takes no argument, but got "node-1"`,
+		"status -o xml":                 "may only be json, yaml or wide",
+		"plan -o wide":                  "may only be json or yaml",
+		"status --watch --exit-code":    "give one of them",
+		"status --request-timeout soon": `--request-timeout is "soon", but may only be a time such as 5s or 2m`,
+	} {
+		w := fleetOfFive(t)
+		w.connect = w.connectByFlags
+		if r := w.run(t, strings.Fields(line)...); r.err == nil || !strings.Contains(r.err.Error(), want) || r.stdout != "" {
+			t.Errorf("%s: error %v, stdout %q, want %q", line, r.err, r.stdout, want)
+		}
+	}
+}
+
 func TestWatchOffATerminalPrintsALineForEachChange(t *testing.T) {
 	var out, stderr bytes.Buffer
 	text := format("")

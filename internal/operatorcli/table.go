@@ -4,7 +4,9 @@
 package operatorcli
 
 import (
+	"cmp"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -36,6 +38,61 @@ type grid struct {
 
 func (g *grid) add(cells ...cell) { g.rows = append(g.rows, cells) }
 
+// narrow leaves out the named columns, one after the other, until the last column has as much room as it needs, or least.
+// Without a width all stay.
+func (g *grid) narrow(width, least int, names ...string) {
+	for _, name := range names {
+		if width == 0 {
+			return
+		}
+		longest, before := 0, 0
+		for i, w := range g.widths() {
+			if i == len(g.header)-1 {
+				longest = w
+			} else {
+				before += w + gap
+			}
+		}
+		if width-before >= min(longest, least) {
+			return
+		}
+		i := slices.Index(g.header, name)
+		if i < 0 {
+			continue
+		}
+		g.header = slices.Delete(g.header, i, i+1)
+		for r := range g.rows {
+			g.rows[r] = slices.Delete(g.rows[r], i, i+1)
+		}
+	}
+}
+
+// gap is between two columns.
+const gap = 2
+
+// widths are those of the widest text of each column.
+func (g *grid) widths() []int {
+	var all []int
+	see := func(i int, text string) {
+		if i == len(all) {
+			all = append(all, 0)
+		}
+		all[i] = max(all[i], utf8.RuneCountInString(text))
+	}
+	for i, h := range g.header {
+		see(i, h)
+	}
+	for _, r := range g.rows {
+		for i, c := range r {
+			see(i, c.shown())
+		}
+	}
+	return all
+}
+
+// shown is the text as it is printed.
+func (c cell) shown() string { return cmp.Or(printable(c.text), "-") }
+
 // write prints the table. Lines longer than width are cut, unless width is 0.
 func (g *grid) write(w io.Writer, width int, colours bool) error {
 	rows := make([][]cell, 0, len(g.rows)+1)
@@ -49,22 +106,11 @@ func (g *grid) write(w io.Writer, width int, colours bool) error {
 	for _, r := range g.rows {
 		clean := make([]cell, len(r))
 		for i, c := range r {
-			clean[i] = cell{printable(c.text), c.colour}
-			if clean[i].text == "" {
-				clean[i].text = "-"
-			}
+			clean[i] = cell{c.shown(), c.colour}
 		}
 		rows = append(rows, clean)
 	}
-	var widths []int
-	for _, r := range rows {
-		for i, c := range r {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
-		}
-	}
+	widths := g.widths()
 	var out strings.Builder
 	for _, r := range rows {
 		writeLine(&out, r, widths, width, colours)
@@ -78,7 +124,7 @@ func writeLine(out *strings.Builder, row []cell, widths []int, width int, colour
 	for i, c := range row {
 		text := c.text
 		if i < len(row)-1 {
-			text += strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)+2)
+			text += strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text)+gap)
 		}
 		cut := false
 		if n := utf8.RuneCountInString(text); width > 0 && n > left {

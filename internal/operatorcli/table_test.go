@@ -29,3 +29,30 @@ func TestAHugeWordDoesNotBlowUpTheTable(t *testing.T) {
 		}
 	}
 }
+
+// On a narrow screen the sentence about a node is what people look for: columns that can be looked up make room for it.
+func TestANarrowTableKeepsWhatANodeDoes(t *testing.T) {
+	busy := nodeReport{Name: "node-1", State: "Idle", WantedState: "StagedAndPerformedUpdate", Version: "1.20.0", TargetVersion: "1.21.0", Slot: "A",
+		Message: "downloads, verifies and writes 1.21.0"}
+	text := format("")
+	for name, tt := range map[string]struct {
+		width    int
+		failures uint32
+		want     string
+	}{
+		"room for all":         {120, 0, "NODE STATE VERSION TARGET SLOT FAILURES SINCE DOING"},
+		"no failures to show":  {106, 0, "NODE STATE VERSION TARGET SLOT SINCE DOING"},
+		"failures stay":        {106, 1, "NODE STATE VERSION TARGET FAILURES SINCE DOING"},
+		"the usual 80 columns": {80, 0, "NODE STATE VERSION DOING"},
+		"not known":            {0, 0, "NODE STATE VERSION TARGET SLOT FAILURES SINCE DOING"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := busy
+			r.Failures = tt.failures
+			g := (&shower{format: &text}).table([]nodeReport{r}, time.Now(), tt.width)
+			if got := strings.Join(g.header, " "); got != tt.want || len(g.rows[0]) != len(g.header) {
+				t.Errorf("columns %s with %d cells, want %s", got, len(g.rows[0]), tt.want)
+			}
+		})
+	}
+}

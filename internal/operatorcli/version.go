@@ -27,7 +27,7 @@ func (t *tool) versionCommand() *cobra.Command {
 		Long: `Print the version of this program and, if a cluster answers, of what is deployed.
 
 A cluster that does not answer, or that has no operator, is no error: what is known is printed.`,
-		Args: noArgs,
+		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report := versionReport{Client: t.Version, Go: runtime.Version()}
 			if !clientOnly {
@@ -52,6 +52,9 @@ type versionReport struct {
 	Go         string      `json:"go"`
 	Kubernetes string      `json:"kubernetes,omitempty"`
 	Components []component `json:"components,omitempty"`
+
+	// absent names the namespace that was looked into in vain.
+	absent string
 }
 
 // component is a part of the operator in the cluster.
@@ -69,11 +72,15 @@ func (t *tool) askCluster(ctx context.Context, report *versionReport) {
 		report.Kubernetes, err = c.serverVersion(ctx)
 		err = c.explain(err, "get", "the cluster's version")
 	}
-	if err == nil {
-		report.Components, err = c.components(ctx)
-	}
 	if err != nil {
 		t.warn("only this program's version is known: %s", short(err))
+		return
+	}
+	switch report.Components, err = c.components(ctx); {
+	case err != nil:
+		t.warn("what is deployed is not known: %s", short(err))
+	case len(report.Components) == 0:
+		report.absent = c.namespace
 	}
 }
 
@@ -125,8 +132,8 @@ func (r *versionReport) print(t *tool) error {
 		}
 		g.add(cell{text: c.Name}, cell{text: c.Image}, ready)
 	}
-	if r.Kubernetes != "" && len(r.Components) == 0 {
-		g.add(cell{text: "operator"}, cell{text: "not found"})
+	if r.absent != "" {
+		g.add(cell{text: "operator"}, cell{text: "not found in namespace " + r.absent})
 	}
 	return g.write(t.Stdout, 0, t.screen().colour)
 }

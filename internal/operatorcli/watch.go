@@ -315,7 +315,7 @@ func (s *shower) draw(f *fleet, report []nodeReport, now time.Time) error {
 	// A line that wraps would make the next drawing start too low.
 	if len(report) == 0 {
 		tail[0] = nobody
-	} else if err := statusTable(shown, now, *s.format == wideTable).write(&body, width, s.screen.colour); err != nil {
+	} else if err := s.table(shown, now, width).write(&body, width, s.screen.colour); err != nil {
 		return err
 	}
 	for _, line := range tail {
@@ -328,6 +328,24 @@ func (s *shower) draw(f *fleet, report []nodeReport, now time.Time) error {
 	b.WriteString(body.String())
 	_, err := io.WriteString(s.out, b.String())
 	return err
+}
+
+// roomToTell is what the sentence about a node gets on a narrow screen, before other columns do.
+const roomToTell = 36
+
+// table is the one of status as far as the screen has room for it: what a node does goes before what can be looked up.
+func (s *shower) table(report []nodeReport, now time.Time, width int) *grid {
+	wide := *s.format == wideTable
+	g := statusTable(report, now, wide)
+	if wide {
+		return g
+	}
+	dispensable := []string{"SLOT", "TARGET", "SINCE"}
+	if !slices.ContainsFunc(report, func(r nodeReport) bool { return r.Failures > 0 }) {
+		dispensable = slices.Insert(dispensable, 0, "FAILURES")
+	}
+	g.narrow(width, roomToTell, dispensable...)
+	return g
 }
 
 // fit chooses at most room nodes to show, failed and moving ones before others. Without a known room all are.
