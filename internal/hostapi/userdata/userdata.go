@@ -62,7 +62,10 @@ func Parse(text []byte) (map[string]any, error) {
 	}
 	c := converter{}
 	if wrong := c.table(file, maxNesting); wrong != "" {
-		return nil, &Error{Line: LineOf(text, c.at[:len(c.at)-c.inList]), Key: spelled(c.at), Reason: wrong}
+		if c.item > 0 {
+			wrong = fmt.Sprintf("item %d: %s", c.item, wrong)
+		}
+		return nil, &Error{Line: LineOfItem(text, c.at[:len(c.at)-c.inList], c.item), Key: spelled(c.at), Reason: wrong}
 	}
 	return file, nil
 }
@@ -71,6 +74,7 @@ func Parse(text []byte) (map[string]any, error) {
 type converter struct {
 	at     []string // the key of the value
 	inList int      // how many names of it are inside of a list, which may have others of that key
+	item   int      // of that list, from 1; 0: the value is in none
 }
 
 // value returns v as it is to be, or what is wrong with it.
@@ -93,7 +97,7 @@ func (c *converter) value(v any, left int) (any, string) {
 			outer := len(c.at)
 			var wrong string
 			if v[i], wrong = c.value(v[i], left-1); wrong != "" {
-				c.inList = len(c.at) - outer
+				c.inList, c.item = len(c.at)-outer, i+1
 				return nil, wrong
 			}
 		}
@@ -143,12 +147,32 @@ func spelled(key []string) string {
 }
 
 // LineOf returns the line of a text, which Parse has read, that says most about a key; 0 when none does.
-func LineOf(text []byte, key []string) int {
-	line, most := 0, -1
-	expressions(text, func(at int, names []string) {
+func LineOf(text []byte, key []string) int { return LineOfItem(text, key, 0) }
+
+// LineOfItem is LineOf for one item, from 1, of the list that a key names; 0 is the list.
+func LineOfItem(text []byte, key []string, item int) int {
+	line, most, found := 0, -1, false
+	tables := 0
+	expressions(text, func(e expression) {
 		// The value that holds the key, or else the first line inside of the key.
-		if same := common(names, key); same == min(len(names), len(key)) && same > most {
-			line, most = at, same
+		same := common(e.key, key)
+		if found || same < min(len(e.key), len(key)) {
+			return
+		}
+		if same > most {
+			line, most = e.line, same
+		}
+		if item == 0 || len(e.key) != len(key) {
+			return
+		}
+		if e.kind == unstable.ArrayTable { // [[key]], once for each item
+			tables++
+			if tables == item {
+				line, found = e.line, true
+			}
+		}
+		if item <= len(e.items) {
+			line, found = max(line, e.items[item-1]), true
 		}
 	})
 	return line
@@ -156,16 +180,24 @@ func LineOf(text []byte, key []string) int {
 
 // keyAt returns the key of what begins in a line; nil when that cannot be read.
 func keyAt(text []byte, line int) (key []string) {
-	expressions(text, func(at int, names []string) {
-		if at == line {
-			key = names
+	expressions(text, func(e expression) {
+		if e.line == line {
+			key = e.key
 		}
 	})
 	return key
 }
 
-// expressions visits all tables and values with their whole keys, as far as the text can be read.
-func expressions(text []byte, visit func(line int, key []string)) {
+// expression is a table or a value in a text.
+type expression struct {
+	kind  unstable.Kind
+	line  int
+	key   []string // the whole
+	items []int    // the lines of what a value that is a list holds; 0 where it is not known
+}
+
+// expressions visits all tables and values, as far as the text can be read.
+func expressions(text []byte, visit func(expression)) {
 	p := unstable.Parser{}
 	p.Reset(bytes.TrimPrefix(text, byteOrderMark))
 	var table []string
@@ -187,8 +219,27 @@ func expressions(text []byte, visit func(line int, key []string)) {
 		default:
 			continue
 		}
-		visit(line, names)
+		e := expression{kind: n.Kind, line: line, key: names}
+		if n.Kind == unstable.KeyValue && n.Value().Kind == unstable.Array {
+			for it := n.Value().Children(); it.Next(); {
+				e.items = append(e.items, firstLine(&p, it.Node()))
+			}
+		}
+		visit(e)
 	}
+}
+
+// firstLine returns the line of a value, or of the first one in it whose place the parser knows; 0 when there is none.
+func firstLine(p *unstable.Parser, n *unstable.Node) int {
+	if n.Raw.Length > 0 {
+		return p.Shape(n.Raw).Start.Line
+	}
+	for it := n.Children(); it.Next(); {
+		if line := firstLine(p, it.Node()); line > 0 {
+			return line
+		}
+	}
+	return 0
 }
 
 func common(a, b []string) int {

@@ -41,8 +41,8 @@ func TestMistakesNameLineAndKey(t *testing.T) {
 		{"a time in a list", "[settings.ntp]\ntime-servers = ['a', 07:32:00]\n", Error{2, "settings.ntp.time-servers", "no setting is a date or a time"}},
 		{"infinity", "[settings.updates]\nseed = inf\n", Error{2, "settings.updates.seed", "+Inf is not valid"}},
 		{"no number", "[a]\n'b.c' = nan\n", Error{2, `a."b.c"`, "NaN is not valid"}},
-		{"in a table of a list", "[[a]]\nb = 1\n[[a]]\nb = inf\n", Error{1, "a.b", "+Inf"}},
-		{"in a list", "[a]\nb = [\n  1,\n  inf,\n]\n", Error{2, "a.b", "+Inf"}},
+		{"in a table of a list", "[[a]]\nb = 1\n[[a]]\nb = inf\n", Error{3, "a.b", "item 2: +Inf"}},
+		{"in a list", "[a]\nb = [\n  1,\n  inf,\n]\n", Error{4, "a.b", "item 2: +Inf"}},
 		{"deep", "a = " + strings.Repeat("[", 100) + strings.Repeat("]", 100), Error{1, "a", "nested too deeply"}},
 		{"twice", "[a]\nb = 1\nb = 2\n", Error{3, "a.b", "already defined"}},
 		{"a table twice", "[a]\nb = 1\n\n[a]\nc = 2\n", Error{4, "a", "already"}},
@@ -81,6 +81,22 @@ func TestLineOf(t *testing.T) {
 		}
 		if got := LineOf(text, key); got != c.want {
 			t.Errorf("%s: line %d, want %d", c.key, got, c.want)
+		}
+	}
+}
+
+func TestLineOfItem(t *testing.T) {
+	text := []byte("[a]\nb = [\n  'x', # one\n  # none\n  'y', 'z',\n  [ [\n  7 ] ],\n  true,\n]\n[[a.c]]\nd = 1\n[a.c.e]\nf = [1]\n[[a.c]]\nd = 2\n")
+	for _, c := range []struct {
+		key  string
+		item int
+		want int
+	}{
+		{"a b", 0, 2}, {"a b", 1, 3}, {"a b", 2, 5}, {"a b", 3, 5}, {"a b", 4, 7}, {"a b", 5, 8}, {"a b", 6, 2},
+		{"a c", 0, 10}, {"a c", 1, 10}, {"a c", 2, 14}, {"a c", 3, 10}, {"a", 1, 1}, {"other", 1, 0},
+	} {
+		if got := LineOfItem(text, strings.Fields(c.key), c.item); got != c.want {
+			t.Errorf("%s, item %d: line %d, want %d", c.key, c.item, got, c.want)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func Parse(data []byte, model *settings.Model) ([]byte, error) {
 		if !ok {
 			return nil, &Error{Reason: err.Error()}
 		}
-		return nil, &Error{Line: userdata.LineOf(text, e.Path()), Key: e.Key, Reason: e.Reason}
+		return nil, &Error{Line: userdata.LineOfItem(text, e.Path(), e.Item), Key: e.Key, Reason: e.Reason}
 	}
 	return out, nil
 }

@@ -10,7 +10,7 @@ import (
 
 // listOf is a list of values of one type. Lists are replaced as a whole.
 func listOf(of Type) Type {
-	return Type{"list of " + plural(of.Name), "a list, and each item " + of.Rule, func(v any) (any, bool) {
+	return Type{item: &of, Name: "list of " + plural(of.Name), Rule: "a list, and each item " + of.Rule, parse: func(v any) (any, bool) {
 		items, ok := v.([]any)
 		if !ok {
 			return nil, false
@@ -40,7 +40,7 @@ func plural(name string) string {
 
 // either accepts what one of two types accepts.
 func either(a, b Type) Type {
-	return Type{a.Name + " or " + b.Name, a.Rule + ", or " + b.Rule, func(v any) (any, bool) {
+	return Type{item: b.item, Name: a.Name + " or " + b.Name, Rule: a.Rule + ", or " + b.Rule, parse: func(v any) (any, bool) {
 		if out, ok := a.parse(v); ok {
 			return out, true
 		}
@@ -62,7 +62,7 @@ func record(name string, fields ...field) Type {
 	for _, f := range fields {
 		names = append(names, f.name)
 	}
-	return Type{name, "an object with " + strings.Join(names, ", ") + " and no other keys", func(v any) (any, bool) {
+	return Type{Name: name, Rule: "an object with " + strings.Join(names, ", ") + " and no other keys", parse: func(v any) (any, bool) {
 		o, ok := v.(object)
 		if !ok {
 			return nil, false
@@ -91,7 +91,7 @@ func record(name string, fields ...field) Type {
 
 var (
 	// taints is one taint or several; printed as a list. No taint at all is a mistake.
-	taints = Type{"taint or list of taints", "one or more of " + taint.Rule, func(v any) (any, bool) {
+	taints = Type{item: &taint, Name: "taint or list of taints", Rule: "one or more of " + taint.Rule, parse: func(v any) (any, bool) {
 		if s, is := v.(string); is {
 			v = []any{s}
 		}
@@ -100,31 +100,22 @@ var (
 	}}
 
 	// hostEntries are lines of /etc/hosts: an address and the names it has.
-	hostEntries = Type{"list of `[address, [names]]`", "a list of pairs: an IP address and a list of host names", func(v any) (any, bool) {
-		items, ok := v.([]any)
-		if !ok {
+	hostEntries = Type{item: &hostEntry, Name: "list of `[address, [names]]`", Rule: "a list of pairs: an IP address and a list of host names",
+		parse: listOf(hostEntry).parse}
+	hostEntry = Type{Name: "`[address, [names]]`", Rule: "a pair: an IP address and a list of host names", parse: func(v any) (any, bool) {
+		pair, ok := v.([]any)
+		if !ok || len(pair) != 2 {
 			return nil, false
 		}
-		out := make([]any, len(items))
-		for i, item := range items {
-			pair, ok := item.([]any)
-			if !ok || len(pair) != 2 {
-				return nil, false
-			}
-			ip, okIP := ipAddress.parse(pair[0])
-			names, okNames := listOf(hostname).parse(pair[1])
-			if !okIP || !okNames {
-				return nil, false
-			}
-			out[i] = []any{ip, names}
-		}
-		return out, true
+		ip, okIP := ipAddress.parse(pair[0])
+		names, okNames := listOf(hostname).parse(pair[1])
+		return []any{ip, names}, okIP && okNames
 	}}
 
 	mirrorList = listOf(record("`{registry, endpoint}`", field{"registry", singleLine, true}, field{"endpoint", listOf(urlText), true}))
 
 	// mirrors is a list, or a map from registry to endpoints, which is stored as that list.
-	mirrors = Type{mirrorList.Name, mirrorList.Rule + ", or a map from registry to endpoints", func(v any) (any, bool) {
+	mirrors = Type{item: mirrorList.item, Name: mirrorList.Name, Rule: mirrorList.Rule + ", or a map from registry to endpoints", parse: func(v any) (any, bool) {
 		if o, is := v.(object); is {
 			var items []any
 			for _, registry := range o.keys() {

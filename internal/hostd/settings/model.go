@@ -20,6 +20,7 @@ var ErrInvalid = errors.New("invalid settings")
 // Error says which setting is wrong, and why.
 type Error struct {
 	Key          string // as far as it is understood, with settings in front
+	Item         int    // of the list that is the value, from 1; 0: it is not one item that is wrong
 	Reason       string
 	Line, Column int // of the end of the value in the JSON text, from 1; 0: it was no JSON text
 
@@ -155,7 +156,9 @@ func (n *node) read(at []string, v any, values map[store.Key]store.Value) error 
 func (s *setting) read(at []string, v any, values map[store.Key]store.Value) error {
 	parsed, ok := s.of.parse(v)
 	if !ok {
-		return fault(at, s.complaint(v))
+		err := fault(at, s.complaint(v))
+		err.Item = s.of.broken(v)
+		return err
 	}
 	key, err := store.NewKey(at...)
 	if err != nil {
@@ -166,11 +169,21 @@ func (s *setting) read(at []string, v any, values map[store.Key]store.Value) err
 }
 
 func (s *setting) complaint(v any) string {
-	shown := show(v)
-	if s.secret {
-		shown = "the value (not shown)"
+	what, rule := "the value", s.of.Rule
+	item := s.of.broken(v)
+	if item > 0 {
+		what, rule = fmt.Sprintf("item %d", item), s.of.item.Rule
+		v = v.([]any)[item-1]
 	}
-	return fmt.Sprintf("%s is not valid: it must be %s", shown, s.of.Rule)
+	switch {
+	case s.secret:
+		what += " (not shown)"
+	case item > 0:
+		what += ", " + show(v) + ","
+	default:
+		what = show(v)
+	}
+	return fmt.Sprintf("%s is not valid: it must be %s", what, rule)
 }
 
 // maxShown bounds how much of a value an error repeats, in bytes.
@@ -187,7 +200,7 @@ func show(v any) string {
 	return string(data)
 }
 
-func fault(at []string, reason string) error {
+func fault(at []string, reason string) *Error {
 	name := strings.Join(at, ".")
 	if key, err := store.NewKey(at...); err == nil {
 		name = key.String()

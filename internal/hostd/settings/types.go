@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,11 +25,25 @@ type Type struct {
 
 	// parse returns the value as it is stored. It reports false when the rule is broken.
 	parse func(v any) (any, bool)
+
+	item *Type // of a list: what each item must be; nil: it is none, or its items have no rule of their own
+}
+
+// broken returns the first item of a list that breaks the rule of items, from 1; 0: it is the value itself that is wrong.
+func (t Type) broken(v any) int {
+	items, is := v.([]any)
+	if !is || t.item == nil {
+		return 0
+	}
+	return 1 + slices.IndexFunc(items, func(item any) bool {
+		_, ok := t.item.parse(item)
+		return !ok
+	})
 }
 
 // text is a type of strings, stored as given.
 func text(name, rule string, ok func(string) bool) Type {
-	return Type{name, rule, func(v any) (any, bool) {
+	return Type{Name: name, Rule: rule, parse: func(v any) (any, bool) {
 		s, is := v.(string)
 		return s, is && ok(s)
 	}}
@@ -65,7 +80,7 @@ func integer(low, high int64) Type {
 	case high == math.MaxInt64:
 		name = fmt.Sprintf("whole number from %d", low)
 	}
-	return Type{name, "a " + name, func(v any) (any, bool) {
+	return Type{Name: name, Rule: "a " + name, parse: func(v any) (any, bool) {
 		n, ok := v.(json.Number)
 		if !ok {
 			return nil, false
@@ -84,7 +99,7 @@ var (
 	singleLine = text("line of text", "text without line breaks", func(s string) bool {
 		return !strings.ContainsAny(s, "\n\r\v\f\u0085\u2028\u2029")
 	})
-	boolean = Type{"`true` or `false`", "true or false", func(v any) (any, bool) { b, ok := v.(bool); return b, ok }}
+	boolean = Type{Name: "`true` or `false`", Rule: "true or false", parse: func(v any) (any, bool) { b, ok := v.(bool); return b, ok }}
 
 	identifier = pattern("identifier", "1 to 76 ASCII letters, digits and hyphens", `^[A-Za-z0-9-]{1,76}$`)
 	urlText    = text("URL", "a URL, or a host name with or without a path", isURL)
@@ -131,7 +146,7 @@ var (
 	duration    = pattern("duration", "a duration in h, m, s and ms, such as 1h30m", `^([0-9]+(\.[0-9]+)?(h|ms|m|s))+$`)
 	evictionKey = oneOf("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available", "imagefs.inodesFree", "pid.available")
 	reservedKey = oneOf("cpu", "memory", "ephemeral-storage")
-	percent     = Type{"percentage", "a whole number from 0 to 100", func(v any) (any, bool) {
+	percent     = Type{Name: "percentage", Rule: "a whole number from 0 to 100", parse: func(v any) (any, bool) {
 		if s, is := v.(string); is {
 			v = json.Number(s)
 		}
@@ -139,7 +154,7 @@ var (
 	}}
 
 	// rate is a limit of downloads; below the least one, they would be taken for stalled.
-	rate = Type{"0 or whole number from 65536", "0, or a whole number from 65536", func(v any) (any, bool) {
+	rate = Type{Name: "0 or whole number from 65536", Rule: "0, or a whole number from 65536", parse: func(v any) (any, bool) {
 		n, ok := integer(0, math.MaxInt64).parse(v)
 		return n, ok && (n == int64(0) || n.(int64) >= 64<<10)
 	}}

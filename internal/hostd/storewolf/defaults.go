@@ -63,7 +63,7 @@ func parseDefaults(d settings.Defaults, m *settings.Model, data []byte) error {
 		case store.Settings:
 			err = defaultSettings(d, m, file[table])
 			if e, ok := errors.AsType[*settings.Error](err); ok {
-				err = &userdata.Error{Line: userdata.LineOf(data, e.Path()), Key: e.Key, Reason: e.Reason}
+				err = &userdata.Error{Line: userdata.LineOfItem(data, e.Path(), e.Item), Key: e.Key, Reason: e.Reason}
 			}
 		case settings.Services, settings.ConfigurationFiles:
 			err = leaves([]string{table}, file[table], func(k []string, v store.Value) error {
