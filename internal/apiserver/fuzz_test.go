@@ -113,6 +113,7 @@ func FuzzAPI(f *testing.F) {
 		f.Add("PUT", agentapi.PathResource, "OWN", "", "GOOD", "application/json", []byte(body))
 		f.Add("POST", pathConvert, "", "", "", "application/json", []byte(body))
 	}
+	f.Add("OPTIONS", "*", "OTHER", "", "", "", []byte(nil))
 	f.Add("POST", pathConvert, "", "", "", "application/json", bytes.Repeat([]byte("{\"a\":"), 2<<20/5))
 	f.Add("POST", pathConvert, "", "", "", "application/json", bytes.Repeat([]byte(" "), 4<<20+1))
 	f.Add("PUT", agentapi.PathResource, "OWN", "", "GOOD", "application/json", bytes.Repeat([]byte("7"), 2<<20+1))

@@ -219,6 +219,8 @@ func (s *Server) httpServer() *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 32, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // probes that hang up
+
+		DisableGeneralOptionsHandler: true, // else "OPTIONS *" is answered to anybody, past the routes and their checks
 	}
 }
 
