@@ -12,7 +12,7 @@ import (
 )
 
 // gate tells the plan when nodes may start. A window it reads off the schedule. A run of a one-shot schedule
-// begins at each match, and ends when nothing is being updated and nothing waits for a slot.
+// begins at each match, and ends when nothing is being updated and nothing waits for a slot or for its turn.
 type gate struct {
 	schedule *window.Schedule // nil is always open
 	// running is whether a run has begun and not ended, known whether that has been looked at yet.
@@ -49,6 +49,6 @@ func (g *gate) at(now time.Time, busy bool) plan.Window {
 
 // saw learns from a decision whether the run has ended.
 func (g *gate) saw(d plan.Decision) {
-	waiting := slices.ContainsFunc(d.Waiting, func(w plan.Wait) bool { return w.Reason == plan.NoSlot })
+	waiting := slices.ContainsFunc(d.Waiting, func(w plan.Wait) bool { return w.Reason == plan.NoSlot || w.Reason == plan.OwnNodeLast })
 	g.running = g.running && (d.Active > 0 || waiting)
 }

@@ -138,7 +138,7 @@ func (d *digest) add(node string, r refusal) {
 		_, _ = h.Write([]byte(text + "\x00")) // never fails
 	}
 	sum := h.Sum64()
-	d[part(node)] += uint32(sum ^ sum>>32) //nolint:gosec // a hash is cut on purpose
+	d[part(node)] += uint32(sum ^ sum>>32)
 }
 
 func part(node string) int {

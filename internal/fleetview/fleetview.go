@@ -10,6 +10,7 @@ package fleetview
 import (
 	"encoding/json"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,6 +60,11 @@ func Shadow(brs *v2.BottlerocketShadow) plan.Shadow {
 			CrashCount:     st.CrashCount,
 			FailedAt:       Text(st.StateTransitionFailureTimestamp),
 			LastError:      st.LastError,
+		}
+		for _, c := range st.Conditions {
+			if c.Type == v2.ConditionUpdated && c.Status == metav1.ConditionFalse && !c.LastTransitionTime.IsZero() {
+				s.Status.OfferedSince = c.LastTransitionTime.UTC().Format(time.RFC3339)
+			}
 		}
 		if c := st.UpdateCheck; c != nil && c.Error != "" { // one that succeeds is nothing to decide on
 			s.Status.Check = plan.Check{Error: c.Error, FailingSince: c.FailingSince, LastSuccess: c.LastSuccess}

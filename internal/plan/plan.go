@@ -74,6 +74,8 @@ type Status struct {
 	FailedAt string
 	// LastError is the cause of that failure, for people.
 	LastError string
+	// OfferedSince is since when the node has been offered another version than it runs, RFC 3339; empty if unknown.
+	OfferedSince string
 	// Check is how the host's looks for updates go; zero if they go well, or nothing is known.
 	Check Check
 	// Held is what the host does not move to for now; zero if nothing is.
@@ -235,7 +237,7 @@ func Next(s Snapshot, now time.Time) Decision {
 		d.Waiting = append(d.Waiting, Wait{Node: name, Reason: NoShadow, Who: NodeAgent})
 	}
 
-	d.start(candidates, s, now)
+	d.start(candidates, s, shadows, now)
 	slices.SortFunc(d.Moves, func(a, b Move) int { return strings.Compare(a.Node, b.Node) })
 	slices.SortFunc(d.Waiting, func(a, b Wait) int { return strings.Compare(a.Node, b.Node) })
 	slices.SortFunc(d.Removals, func(a, b Removal) int { return strings.Compare(a.Node, b.Node) })
@@ -257,7 +259,7 @@ type candidate struct {
 
 // start gives the free slots to the candidates: those that failed less first, then by name, and the
 // controller's own node after all others, since moving it moves the controller.
-func (d *Decision) start(candidates []candidate, s Snapshot, now time.Time) {
+func (d *Decision) start(candidates []candidate, s Snapshot, shadows map[string]*Shadow, now time.Time) {
 	failures := func(c candidate) uint64 { return uint64(c.Status.CrashCount) + uint64(c.TimedOut.Count) }
 	slices.SortFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(
@@ -268,7 +270,17 @@ func (d *Decision) start(candidates []candidate, s Snapshot, now time.Time) {
 	})
 	ahead := 0
 	for _, c := range candidates {
-		if !s.Window.Closed && Limit(d.Slots-count(c.holds)) < d.Limit {
+		free := !s.Window.Closed && Limit(d.Slots-count(c.holds)) < d.Limit
+		if free && c.Node == s.OwnNode {
+			if until, others := s.holdOwn(c.Shadow, shadows, now); others > 0 {
+				d.Waiting = append(d.Waiting, Wait{
+					Node: c.Node, Reason: OwnNodeLast, Who: OtherNodes, Version: c.Status.TargetVersion, Until: until, Detail: several(others, "node"),
+				})
+				d.wake(until, now)
+				continue
+			}
+		}
+		if free {
 			d.Slots += count(!c.holds)
 			d.Active++
 			d.Moves = append(d.Moves, moveTo(c.Shadow, StagedAndPerformedUpdate, c.Status.TargetVersion, UpdateAvailable, now))

@@ -91,6 +91,8 @@ const (
 	CordonLeft WaitReason = "CordonLeft"
 	// NoSlot: as many nodes as allowed are being updated or unavailable.
 	NoSlot WaitReason = "NoSlot"
+	// OwnNodeLast: the controller runs there, and of Detail others it is not known yet whether they are offered the same.
+	OwnNodeLast WaitReason = "OwnNodeLast"
 	// StartsDisabled: the limit of concurrent updates is zero.
 	StartsDisabled WaitReason = "StartsDisabled"
 )
@@ -180,6 +182,9 @@ func (w Wait) Sentence() string {
 			s += "; " + several(w.Ahead, "node") + " before it"
 		}
 		return s
+	case OwnNodeLast:
+		return "wants " + w.Version + "; the controller runs there, so it waits until " + w.Detail + " more can say whether they are offered it, at most until " +
+			w.Until.UTC().Format(time.RFC3339)
 	case AgentSilent:
 		return "does not answer, and has lost its slot; it last " + w.Detail
 	case NodeCordoned:
