@@ -6,12 +6,15 @@ package apiserver
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/agentapi"
 )
 
 // A drain serves the reboot of an update. Our own agents leave it when the controller calls the update off. An agent of
@@ -28,7 +31,7 @@ func calledOff(s *v2.BottlerocketShadow) bool {
 }
 
 // drainUnwanted is errCalledOff if the update of the node was called off, or with it its shadow deleted. What the cache
-// says of that is asked again: it may be behind.
+// says of that is asked again: it may be behind. Any other error means that this could not be asked.
 func (c *cluster) drainUnwanted(ctx context.Context, node string, hadShadow bool) error {
 	key := types.NamespacedName{Namespace: c.namespace, Name: v2.ShadowName(node)}
 	for _, from := range []client.Reader{c.cache, c.client} {
@@ -36,8 +39,12 @@ func (c *cluster) drainUnwanted(ctx context.Context, node string, hadShadow bool
 		err := from.Get(ctx, key, &s)
 		switch {
 		case apierrors.IsNotFound(err) && hadShadow:
-		case err != nil, !calledOff(&s):
-			return nil // unknown is not called off
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return fmt.Errorf("asking whether the drain of node %s is still wanted: %w", node, err)
+		case !calledOff(&s):
+			return nil
 		}
 	}
 	return errCalledOff
@@ -54,23 +61,18 @@ func (c *cluster) hasShadow(ctx context.Context, node string) bool {
 func (s *Server) whileWanted(ctx context.Context, node string) (context.Context, func(), error) {
 	changes, done := s.hub.subscribe(v2.ShadowName(node))
 	hadShadow := s.cluster.hasShadow(ctx, node)
-	if err := s.cluster.drainUnwanted(ctx, node, false); err != nil {
+	unknown := s.cluster.drainUnwanted(ctx, node, false)
+	if errors.Is(unknown, errCalledOff) {
 		done()
-		return nil, nil, err
+		return nil, nil, unknown
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-changes.wake:
-				if err := s.cluster.drainUnwanted(ctx, node, hadShadow); err != nil {
-					cancel(err)
-				}
-			}
+		ask := func(ctx context.Context) error { return s.cluster.drainUnwanted(ctx, node, hadShadow) }
+		if err := untilUnwanted(ctx, changes.wake, unknown, ask); err != nil {
+			cancel(err)
 		}
 	}()
 	return ctx, func() {
@@ -78,4 +80,27 @@ func (s *Server) whileWanted(ctx context.Context, node string) (context.Context,
 		<-ended
 		done()
 	}, nil
+}
+
+// untilUnwanted asks after each change whether a drain is unwanted, and again after a pause while that cannot be answered:
+// the change was told once. It returns errCalledOff, or nil when ctx ends; unknown is why it is not known at first.
+func untilUnwanted(ctx context.Context, changed <-chan struct{}, unknown error, ask func(context.Context) error) error {
+	var pause agentapi.Backoff
+	for {
+		var again <-chan time.Time
+		if unknown == nil {
+			pause.Reset()
+		} else {
+			again = time.After(pause.Next())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-again:
+		}
+		if unknown = ask(ctx); errors.Is(unknown, errCalledOff) {
+			return unknown
+		}
+	}
 }

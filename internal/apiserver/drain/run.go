@@ -15,8 +15,15 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// recheck is how soon the live list is asked again when it disagrees with the watch, or fails.
-const recheck = 250 * time.Millisecond
+const (
+	// recheck is how soon the live list is asked again when it disagrees with the watch, or fails. It doubles up to
+	// maxRecheck while the watch shows nothing.
+	recheck    = 250 * time.Millisecond
+	maxRecheck = 8 * recheck
+	// silence is how long the watch is trusted that shows nothing while pods are to go. Watches are cut, resumed after
+	// growing pauses, and sometimes stay open and say no more; a drain must not wait for that until its deadline.
+	silence = 30 * time.Second
+)
 
 // run is one drain of one node. Only its loop touches it; evictions report through results.
 type run struct {
@@ -29,6 +36,10 @@ type run struct {
 	told     Progress
 	results  chan result
 	changed  chan struct{}
+	// heard is when the watch has shown something last, or the live list was asked in its place.
+	heard time.Time
+	// again is the pause before the live list is asked again.
+	again time.Duration
 }
 
 // progress is how far one pod is.
@@ -78,12 +89,13 @@ func (r *run) loop(ctx context.Context) error {
 		r.tell(0)
 		return nil
 	}
+	r.heard, r.again = time.Now(), recheck
 	for {
 		now := time.Now()
 		left := r.remaining(store)
 		r.tell(len(left))
-		wait := recheck
-		if len(left) == 0 {
+		wait := r.again
+		if len(left) == 0 || now.Sub(r.heard) >= silence {
 			live, err := r.d.live(ctx, r.node)
 			if err == nil && len(live) == 0 {
 				for _, p := range r.pods {
@@ -98,8 +110,12 @@ func (r *run) loop(ctx context.Context) error {
 				r.d.cfg.Log.Warn("listing pods failed, trying again", "node", r.node, "error", err)
 			}
 			r.forgive(live) // answered 404 or 409, and yet they are there
+			if err == nil {
+				r.bury(left, live)
+			}
+			r.heard, r.again = now, min(2*r.again, maxRecheck)
 		} else {
-			wait = r.evictAll(ctx, &wg, left, now)
+			wait = min(r.evictAll(ctx, &wg, left, now), silence-now.Sub(r.heard))
 		}
 		if err := r.await(ctx, wait); err != nil {
 			return err
@@ -117,6 +133,7 @@ func (r *run) await(ctx context.Context, wait time.Duration) error {
 	case res := <-r.results:
 		return r.settle(res)
 	case <-r.changed:
+		r.heard, r.again = time.Now(), recheck
 	case <-timer.C:
 	}
 	return nil
@@ -211,6 +228,19 @@ func (r *run) settle(res result) error {
 		return &RefusedError{Node: r.node, Pods: []Blocked{{p.name, v.reason, v.budget}}}
 	}
 	return nil
+}
+
+// bury takes those for gone that the watch shows and the live list does not.
+func (r *run) bury(left, live []*corev1.Pod) {
+	there := map[types.UID]bool{}
+	for _, pod := range live {
+		there[pod.UID] = true
+	}
+	for _, pod := range left {
+		if p := r.pods[pod.UID]; p != nil && !there[pod.UID] {
+			p.gone = true
+		}
+	}
 }
 
 // forgive starts over with pods that were taken for gone and are not.
