@@ -22,7 +22,8 @@ import (
 const (
 	caLifetime   = 10 * 365 * 24 * time.Hour
 	leafLifetime = 30 * 24 * time.Hour
-	// skew backdates certificates for agents whose clock is behind.
+	// skew is how far clocks may be apart: certificates are backdated by it for agents whose clock is behind, and a CA that
+	// becomes valid within it counts as valid, because then it is our clock that is behind that of its maker.
 	skew = 10 * time.Minute
 	// maxBundle bounds the certificates kept in the published bundle.
 	maxBundle = 16
@@ -96,6 +97,9 @@ func parseAuthority(certPEM, keyPEM, bundlePEM []byte, now time.Time) (*authorit
 		return nil, fmt.Errorf("%s: the certificate is not a CA", keyCert)
 	case now.After(cert.NotAfter):
 		return nil, fmt.Errorf("%s: the CA expired at %s", keyCert, cert.NotAfter.Format(time.RFC3339))
+	case now.Add(skew).Before(cert.NotBefore): // no agent would accept a certificate of it
+		return nil, fmt.Errorf("%s: the CA is not valid before %s, and the clock of this node says %s: is one of the two wrong?",
+			keyCert, cert.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	others, err := parseBundle(bundlePEM)
 	if err != nil {

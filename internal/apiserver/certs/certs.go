@@ -156,7 +156,8 @@ func (m *Manager) authority(ctx context.Context) (*authority, error) {
 		if err == nil {
 			ca, err := parseAuthority(secret.Data[keyCert], secret.Data[keyKey], secret.Data[keyBundle], m.cfg.Now())
 			if err != nil {
-				return nil, fmt.Errorf("%w: secret %s/%s: %w", ErrBrokenSecret, m.cfg.Namespace, CASecret, err)
+				return nil, fmt.Errorf("%w: secret %s/%s: %w; put a CA there that can be used, or delete the secret: the apiserver makes a new one",
+					ErrBrokenSecret, m.cfg.Namespace, CASecret, err)
 			}
 			step, err := m.rotate(secret, ca)
 			if err != nil || step == "" {

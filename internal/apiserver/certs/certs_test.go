@@ -157,6 +157,21 @@ func TestALostBundleComesBackAndOtherCAsStay(t *testing.T) {
 	trusted(t, m, bundle(t, s), time.Now())
 }
 
+// TestAClockThatIsALittleBehindDoesNotMatter: the CA was made a moment ago, by somebody whose clock is right.
+func TestAClockThatIsALittleBehindDoesNotMatter(t *testing.T) {
+	made := time.Now()
+	cert, key, err := newAuthority(made.Add(skew)) // valid from now on: others do not backdate
+	if err != nil {
+		t.Fatal(err)
+	}
+	for behind, want := range map[time.Duration]bool{0: true, skew - time.Second: true, skew + 2*time.Second: false} {
+		_, err := parseAuthority(cert, key, nil, made.Add(-behind))
+		if ok := err == nil; ok != want {
+			t.Errorf("a clock that is %v behind: %v", behind, err)
+		}
+	}
+}
+
 func TestABrokenCASecretIsNamed(t *testing.T) {
 	cert, key, err := newAuthority(time.Now())
 	if err != nil {
@@ -170,12 +185,17 @@ func TestABrokenCASecretIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	young, youngKey, err := newAuthority(time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, ns := secrets(t)
 	for _, tc := range []struct {
 		name string
 		data map[string][]byte
 		want string
 	}{
+		{"not valid yet", map[string][]byte{"tls.crt": young, "tls.key": youngKey}, "the CA is not valid before " + time.Now().Add(time.Hour-skew).UTC().Format("2006-01-02T15:")},
 		{"empty", map[string][]byte{}, "tls.crt"},
 		{"no key", map[string][]byte{"tls.crt": cert, "tls.key": []byte("x")}, "tls.key"},
 		{"another key", map[string][]byte{"tls.crt": cert, "tls.key": otherKey}, "does not match"},
@@ -190,8 +210,8 @@ func TestABrokenCASecretIsNamed(t *testing.T) {
 			}
 			m := manager(t, s, ns, nil)
 			err = m.Ensure(t.Context())
-			if !errors.Is(err, ErrBrokenSecret) || !strings.Contains(err.Error(), ns+"/"+CASecret) || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("got %v, want %q in it", err, tc.want)
+			if !errors.Is(err, ErrBrokenSecret) || !strings.Contains(err.Error(), ns+"/"+CASecret) || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "delete the secret") {
+				t.Errorf("got %v, want %q and what to do in it", err, tc.want)
 			}
 			if _, err := m.GetCertificate(&tls.ClientHelloInfo{}); err == nil {
 				t.Error("a certificate without a CA")
