@@ -44,6 +44,7 @@ var (
 	replicasOfThree = []string{agent, apiserver, controller}
 	notABool        = []string{`"yes"`, `"true"`, `1`, `[]`}
 	notADuration    = []string{`10`, `"10"`, `10 minutes`, `0s`, `0m0s`, `-1m`, `1d`, `""`, `[1m]`, `99999999h`}
+	notWholeSeconds = append([]string{`3.5s`, `3.1s`, `2500ms`, `1s500ms`, `0.01m`, `0.001h`, `1000ms1ms`}, notADuration...)
 	notAPort        = []string{`0`, `"0"`, `65536`, `"65536"`, `"70000"`, `"99999"`, `-1`, `https`, `443.5`, `""`, `[443]`, `"0443"`}
 	notObjects      = []string{`{key: a}`, `text`, `[text]`, `[[]]`, `3`}
 	notAMap         = []string{`text`, `[]`, `3`, `true`}
@@ -87,7 +88,7 @@ var values = map[string]value{
 	"apiserver_service_port":    {set: `"1443"`, shows: "1443", changes: []string{agent, serviceOfUs, customization}, bad: notAPort},
 
 	"controller.replicas":                     {set: `1`, shows: "replicas: 1", changes: []string{controller}, bad: []string{`0`, `-1`, `"2"`, `1.5`, `two`, `[]`}},
-	"controller.leaderElection.leaseDuration": {set: `14s`, changes: []string{controller}, bad: notADuration},
+	"controller.leaderElection.leaseDuration": {set: `1m30s`, changes: []string{controller}, bad: notWholeSeconds},
 	"controller.leaderElection.renewDeadline": {set: `3.5s`, changes: []string{controller}, bad: notADuration},
 	"controller.leaderElection.retryPeriod":   {set: `700ms`, changes: []string{controller}, bad: notADuration},
 	"controller.extraEnv":                     {set: `[{name: A_FURTHER_ONE, value: b}]`, shows: "A_FURTHER_ONE", changes: []string{controller}, bad: notAnEnv},
@@ -391,4 +392,14 @@ func inNamespaces(all objects) []string {
 		}
 	}
 	return names
+}
+
+// TestWholeSecondsMayBeWrittenInAnyUnit: what is refused are parts of a second, not ways to write whole ones.
+func TestWholeSecondsMayBeWrittenInAnyUnit(t *testing.T) {
+	for _, d := range []string{"15s", "1m", "1m30s", "0.5m", "1.25h", "4000ms", "1h0m1s"} {
+		got := env(mustRender(t, `{controller: {leaderElection: {leaseDuration: `+d+`}}}`), controller)
+		if got["LEASE_DURATION"] != d {
+			t.Errorf("%s becomes %q", d, got["LEASE_DURATION"])
+		}
+	}
 }
