@@ -17,29 +17,46 @@ func TestSystemdUnderstandsTheUnits(t *testing.T) {
 		t.Skip("systemd-analyze is not installed: on Debian, apt-get install systemd")
 	}
 	root := t.TempDir()
-	for _, program := range []string{"bootstrap-containers", "containerd", "host-ctr"} { // of an image
+	for _, program := range []string{ // of an image
+		"bootstrap-containers", "containerd", "early-boot-config", "host-ctr", "hostd", "settings-committer", "sundog", "systemctl", "thar-be-settings",
+	} {
 		write(t, filepath.Join(root, "usr/bin", program), nil, 0o755)
 	}
-	for _, target := range []string{"basic", "sysinit"} { // of any system
+	for _, target := range []string{"basic", "local-fs", "multi-user", "network-online", "shutdown", "sockets", "sysinit"} { // of any system
 		write(t, filepath.Join(root, "etc/systemd/system", target+".target"), []byte("[Unit]\nDescription="+target+"\n"), 0o644)
 	}
-	files, err := filepath.Glob("systemd/*.service")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no units: %v", err)
+	if err := os.CopyFS(filepath.Join(root, "etc/systemd/system"), os.DirFS("systemd")); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("systemd/*.*")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d units: %v", len(files), err)
 	}
 	args := []string{"verify", "--man=no", "--root=" + root}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := filepath.Base(file)
-		write(t, filepath.Join(root, "etc/systemd/system", name), text, 0o644)
-		args = append(args, strings.Replace(name, "@.", "@admin.", 1))
+		name := strings.Replace(filepath.Base(file), "@.", "@admin.", 1)
+		args = append(args, strings.TrimSuffix(name, ".d")) // what is added to a unit is read with that
 	}
 	// What it finds is in its words more often than in its exit code.
 	if out, err := exec.CommandContext(t.Context(), "systemd-analyze", args...).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A unit that the page about the boot does not name would surprise whoever builds an image.
+func TestThePageAboutTheBootNamesTheUnits(t *testing.T) {
+	page, err := os.ReadFile("../docs/host/boot.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("systemd/*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if name := strings.TrimSuffix(strings.Replace(filepath.Base(file), "@.", "@NAME.", 1), ".d"); !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("it does not name %s", name)
+		}
 	}
 }
 

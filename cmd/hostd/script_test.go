@@ -15,10 +15,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/hostd/system"
@@ -32,7 +34,28 @@ func TestMain(m *testing.M) {
 	// The tools are links to hostd, as on a host.
 	testscript.Main(m, map[string]func(){"hostd": main, "apiclient": main, "signpost": main, "updog": main, "storewolf": main, "migrator": main,
 		"early-boot-config": main, "sundog": main, "settings-committer": main, "thar-be-settings": main, "logdog": main,
-		"host-containers": main, "bootstrap-containers": main})
+		"host-containers": main, "bootstrap-containers": main, "activated": activated})
+}
+
+// activated stands for a service manager: it listens on a path and becomes the program that serves it, with the socket
+// where sd_listen_fds(3) says.
+func activated() {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: os.Args[1]})
+	if err != nil {
+		panic(err)
+	}
+	file, err := l.File()
+	if err == nil {
+		err = unix.Dup3(int(file.Fd()), 3, 0)
+	}
+	program := ""
+	if err == nil {
+		program, err = exec.LookPath(os.Args[2])
+	}
+	if err == nil {
+		err = syscall.Exec(program, os.Args[2:], append(os.Environ(), "LISTEN_FDS=1", "LISTEN_PID="+strconv.Itoa(os.Getpid())))
+	}
+	panic(err)
 }
 
 // The scripts in testdata run the programs of a host against a disk image and a repository.

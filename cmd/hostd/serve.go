@@ -27,22 +27,20 @@ func newServeCmd(stdout io.Writer) *cobra.Command {
 	cfg := hostd.Config{}
 	var format, level string
 	c := &cobra.Command{
-		Use:   "serve --disk FILE|DEVICE",
+		Use:   "serve [--disk FILE|DEVICE]",
 		Short: "Serve the host API and run updates",
 		Long: `Serve the host API on a Unix socket, run updates, and mark the boot successful once the
 API answers and the health checks in /etc/drydock/health.d and /usr/libexec/drydock/health.d pass.
 A new system that does not prove itself in time is left for the one before. The running system is the slot that the kernel command line names
 (drydock.boot_uuid=<PARTUUID of the booted boot partition>); update settings are read from
-/etc/updog.toml. Stops cleanly on SIGTERM and SIGINT.`,
-		Example: "  hostd serve --disk /dev/nvme0n1 --socket-gid 274",
+/etc/updog.toml. Stops cleanly on SIGTERM and SIGINT. A service manager may hold the socket, which then
+stays while the daemon is restarted.`,
+		Example: "  hostd serve --socket-gid 274\n  hostd serve --root host --disk host.img",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			log, err := newLog(stdout, format, level)
 			if err != nil {
 				return withUsage(c, err)
-			}
-			if cfg.Disk == "" {
-				return withUsage(c, cli.Usagef("the flag --disk is required"))
 			}
 			cfg.Log = log
 			if os.Getenv("GOMEMLIMIT") == "" {
@@ -53,9 +51,15 @@ A new system that does not prove itself in time is left for the one before. The 
 			if err := os.Unsetenv("NOTIFY_SOCKET"); err != nil {
 				return err
 			}
+			if cfg.Listener, err = hostd.Inherited(); err != nil {
+				return cli.WithHint(err, "the socket unit has one line ListenStream, with the path of --socket-path")
+			}
 			d, err := hostd.New(cfg)
 			if errors.Is(err, system.ErrNoBootSlot) {
 				err = cli.WithHint(err, "the boot loader must name the booted boot partition; see %s/proc/cmdline", cfg.Root)
+			}
+			if errors.Is(err, system.ErrNoDisk) {
+				err = cli.WithHint(err, "name the system disk with --disk")
 			}
 			if err != nil {
 				return err
@@ -72,9 +76,9 @@ A new system that does not prove itself in time is left for the one before. The 
 	}
 	f := c.Flags()
 	rootFlag(f, &cfg.Root)
-	f.StringVar(&cfg.Disk, "disk", "", "system disk: device or image `file` (required)")
+	f.StringVar(&cfg.Disk, "disk", "", "system disk: device or image `file` (default: the one that was booted from)")
 	f.StringVar(&cfg.SocketPath, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
-	f.IntVar(&cfg.SocketGID, "socket-gid", -1, "numeric `group` that may use the socket (default: that of the process)")
+	f.IntVar(&cfg.SocketGID, "socket-gid", -1, "numeric `group` that may use the socket, unless a service manager made it (default: that of the process)")
 	f.StringVar(&cfg.RebootProgram, "reboot-program", "/usr/bin/systemctl", "`program` called with 'reboot --check-inhibitors=yes'")
 	f.StringVar(&cfg.ExecProgram, "exec-program", "", "`program` that runs commands in host containers, called with the container's name and the command (default: host-ctr)")
 	f.StringVar(&cfg.ExecSocket, "exec-socket-path", hostd.DefaultExecSocket, "`path` of the socket of the host containers' containerd, below --root")

@@ -34,13 +34,15 @@ import (
 // Config holds everything the daemon needs. Fields are required unless they name a default.
 type Config struct {
 	Root          string // below which all files of the host are; default "/"
-	Disk          string // the system disk: device or image file, not below Root
+	Disk          string // the system disk: device or image file, not below Root; default: the device below Root that was booted from
 	SocketPath    string // below Root; default hostapi.DefaultSocket
 	SocketGID     int    // group of the socket; negative: that of the process
 	RebootProgram string // default /usr/bin/systemctl; not below Root
 	ExecProgram   string // called with the name of a host container and a command, to run it there; default: host-ctr, below Root
 	ExecSocket    string // of the containerd of host containers, below Root; default DefaultExecSocket
 	NotifySocket  string // of the service manager, from $NOTIFY_SOCKET; default: nobody is told
+
+	Listener *net.UnixListener // of the API socket, held by the service manager too; default: the daemon makes the socket
 
 	HTTP *http.Client     // for update repositories; default: one made by the update settings
 	Now  func() time.Time // default: time.Now
@@ -64,9 +66,6 @@ type Daemon struct {
 
 // New checks cfg and identifies the running system. It listens to nothing and changes nothing yet.
 func New(cfg Config) (*Daemon, error) {
-	if cfg.Disk == "" {
-		return nil, errors.New("no disk given")
-	}
 	if cfg.Root == "" {
 		cfg.Root = "/"
 	}
@@ -87,6 +86,15 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Disk == "" {
+		boot, err := system.BootUUID(cfg.Root)
+		if err != nil {
+			return nil, err
+		}
+		if cfg.Disk, err = system.FindDisk(cfg.Root, boot); err != nil {
+			return nil, err
+		}
 	}
 	d := &Daemon{cfg: cfg, disk: system.NewDisk(cfg.Disk), socket: filepath.Join(cfg.Root, cfg.SocketPath)}
 	var err error
@@ -114,7 +122,7 @@ const (
 // Run serves until ctx ends, then stops cleanly and returns nil. An update command that runs then is stopped too and
 // recorded as failed.
 func (d *Daemon) Run(ctx context.Context) error {
-	listener, err := newAPISocket(ctx, d.socket, d.cfg.SocketGID, d.cfg.Log)
+	listener, err := newAPISocket(ctx, d.socket, d.cfg.SocketGID, d.cfg.Listener, d.cfg.Log)
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ type apiSocket struct {
 	mu       sync.Mutex
 	listener *net.UnixListener
 	file     fileID
+	given    bool // by the service manager, whose socket stays when we go
 	closed   bool
 
 	// Of Keep.
@@ -62,17 +63,30 @@ const (
 	lookAgain = 5 * time.Second
 )
 
-func newAPISocket(ctx context.Context, path string, gid int, log *slog.Logger) (*apiSocket, error) {
-	listener, err := listen(ctx, path, gid)
-	if err != nil {
-		return nil, err
+// newAPISocket makes the socket, or takes the one that the service manager holds: that one outlives this daemon, so that
+// whoever has it mounted, such as a container, finds the next daemon behind it.
+func newAPISocket(ctx context.Context, path string, gid int, given *net.UnixListener, log *slog.Logger) (*apiSocket, error) {
+	listener := given
+	if given != nil {
+		given.SetUnlinkOnClose(false)
+		if err := probe(ctx, path); err != nil { // somebody has removed it
+			log.Warn("the service manager's API socket cannot be reached, making one", "path", path, "error", err)
+			_ = given.Close()
+			given = nil
+		}
+	}
+	if given == nil {
+		var err error
+		if listener, err = listen(ctx, path, gid); err != nil {
+			return nil, err
+		}
 	}
 	file, err := identify(path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("making the API socket: %w", err), listener.Close())
 	}
 	s := &apiSocket{
-		path: path, gid: gid, log: log, listener: listener, file: file,
+		path: path, gid: gid, log: log, listener: listener, file: file, given: given != nil,
 		accepted: make(chan accepted), done: make(chan struct{}),
 	}
 	s.serving.Go(func() { s.serve(listener) })
@@ -127,7 +141,7 @@ func (s *apiSocket) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener. The socket goes, unless it is somebody else's by now.
+// Close implements net.Listener. The socket goes, unless it is the service manager's, or somebody else's by now.
 func (s *apiSocket) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -136,7 +150,7 @@ func (s *apiSocket) Close() error {
 	}
 	s.closed = true
 	var err error
-	if found, wrong := identify(s.path); wrong == nil && found == s.file {
+	if found, wrong := identify(s.path); wrong == nil && found == s.file && !s.given {
 		err = os.Remove(s.path)
 	}
 	err = errors.Join(err, s.listener.Close())
@@ -245,7 +259,7 @@ func (s *apiSocket) renew(ctx context.Context) time.Duration {
 		return 0
 	}
 	_ = s.listener.SetDeadline(time.Now().Add(drainTime))
-	s.listener, s.file = listener, file
+	s.listener, s.file, s.given = listener, file, false
 	s.serving.Go(func() { s.serve(listener) })
 	s.told, s.dead = "", fileID{}
 	s.log.Warn("API socket was gone, listening again", "path", s.path)

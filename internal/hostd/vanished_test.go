@@ -241,3 +241,66 @@ func TestSocketIsNeverOpenToOthers(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 }
+
+// The service manager holds the socket: who has it by another name, as a container has by its mount, finds one daemon
+// after the other behind it.
+func TestTheSocketOfTheServiceManager(t *testing.T) {
+	s := newSite(t, 1<<20, "1.20.0")
+	s.bootLoader()
+	socket := filepath.Join(s.root, hostapi.DefaultSocket)
+	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	held, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	mounted := socket + ".mounted"
+	if err := os.Link(socket, mounted); err != nil {
+		t.Fatal(err)
+	}
+	start := func() *daemon {
+		file, err := held.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		given, err := net.FileListener(file)
+		if err := errors.Join(err, file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return s.start(func(c *Config) { c.Listener = given.(*net.UnixListener) })
+	}
+	inside := hostapi.New(mounted)
+	defer inside.Close()
+	for range 2 {
+		d := start()
+		if _, err := inside.OS(t.Context()); err != nil {
+			t.Errorf("from inside of a container: %v", err)
+		}
+		if err := d.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(socket); err != nil {
+			t.Fatalf("the service manager's socket: %v", err)
+		}
+	}
+
+	// Without the name nobody finds it. The daemon makes one of its own, then and at the next start.
+	d := start()
+	d.log.forget()
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	d.log.await(t, "API socket was gone, listening again")
+	if _, err := d.OS(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := d.stop(); err != nil {
+		t.Fatal(err)
+	}
+	d = start()
+	if _, err := d.OS(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
