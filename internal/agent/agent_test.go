@@ -292,6 +292,18 @@ func TestADrainHasAnEnd(t *testing.T) {
 	})
 }
 
+// Why a drain was given up is read in events, also by people who know no HTTP.
+func TestAFailedDrainIsToldInTheWordsOfTheApiserver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.drainErr = []error{&agentapi.StatusError{Method: "POST", Path: "/drain", Code: 504, Body: "node a is not empty after 10m0s: shop/b"}}
+		w.live(t, time.Minute)
+		if s := w.now(); s.LastError != "draining: node a is not empty after 10m0s: shop/b" {
+			t.Errorf("last error %q", s.LastError)
+		}
+	})
+}
+
 // A person sets the spec back to Idle in mid-update: the work stops at once and the node is put back.
 func TestIdleIsWantedInMidUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

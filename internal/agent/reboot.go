@@ -112,7 +112,7 @@ func (a *Agent) drain(ctx context.Context) error {
 			return nil
 		}
 		if !agentapi.Temporary(err) {
-			return fmt.Errorf("draining: %w", err)
+			return fmt.Errorf("draining: %w", inItsWords(err))
 		}
 		if first {
 			a.log.Warn("drain was cut, trying again", "error", err)
@@ -122,6 +122,24 @@ func (a *Agent) drain(ctx context.Context) error {
 		}
 	}
 }
+
+// inItsWords is an error without the request that it answers, where the apiserver has said what is wrong: this is what people
+// read in the events of a node.
+func inItsWords(err error) error {
+	if s, ok := errors.AsType[*agentapi.StatusError](err); ok && s.Body != "" {
+		return &said{err, s.Body}
+	}
+	return err
+}
+
+type said struct {
+	error
+	text string
+}
+
+func (e *said) Error() string { return e.text }
+
+func (e *said) Unwrap() error { return e.error }
 
 // goDown asks for the reboot and waits for the end of this process. It returns only when that does not come.
 // The caller has committed to it: from the request on nothing calls it off.

@@ -193,10 +193,12 @@ func (d *nodeDetail) print(w io.Writer, now time.Time, colours bool) error {
 	if d.Failures > 0 || d.LastError != "" {
 		failed := counted(int(d.Failures), "failed attempt")
 		if d.FailedAt != "" {
-			failed += ", the last at " + d.FailedAt
+			failed += ", the last at " + seconds(d.FailedAt)
 		}
 		line("Failures:", failed, red)
-		line("Last error:", d.LastError, red)
+		if n := d.Next; n == nil || !strings.Contains(n.Text, d.LastError) { // else it is told below
+			line("Last error:", d.LastError, red)
+		}
 	}
 	switch n := d.Next; {
 	case n != nil && n.Kind == nextWait:
@@ -220,6 +222,14 @@ func (d *nodeDetail) print(w io.Writer, now time.Time, colours bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// seconds is a time without the fractions that it may have.
+func seconds(at string) string {
+	if t, err := time.Parse(time.RFC3339Nano, at); err == nil {
+		return t.UTC().Format(time.RFC3339)
+	}
+	return at
 }
 
 func (d *nodeDetail) printConditions(b *strings.Builder, now time.Time, colours bool) error {

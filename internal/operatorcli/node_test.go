@@ -79,6 +79,19 @@ TIME                  BY                  WHAT          TEXT
 	}
 }
 
+func TestANodeThatFailedSaysWhyOnce(t *testing.T) {
+	brs := failed("d", "no space left")
+	brs.Status.StateTransitionFailureTimestamp = new(noon.Add(-30 * time.Second).Add(123456789).Format(time.RFC3339Nano))
+	r := newWorld(t, append(operator("1", ""), node("d"), brs)...).run(t, "node", "d")
+	if r.err != nil || strings.Count(r.stdout, "no space left") != 1 || !strings.Contains(r.stdout, "1 failed attempt, the last at 2026-03-01T11:59:30Z\n") {
+		t.Errorf("error %v, stdout\n%swant the reason once, and a time of the day", r.err, r.stdout)
+	}
+	r = newWorld(t, node("d"), brs).run(t, "node", "d")
+	if r.err != nil || !strings.Contains(r.stdout, "Last error:  no space left\n") {
+		t.Errorf("error %v, stdout\n%swant the reason, also where the plan is not known", r.err, r.stdout)
+	}
+}
+
 func TestNodeForPrograms(t *testing.T) {
 	var d nodeDetail
 	if err := json.Unmarshal([]byte(fleetOfFive(t).run(t, "node", "d", "-o", "json").stdout), &d); err != nil {
@@ -144,7 +157,7 @@ func TestPlanSaysWhoIsNextAndWhyOthersWait(t *testing.T) {
 	w := newWorld(t, objects...)
 	r := w.run(t, "plan")
 	sameText(t, "stdout", w.withoutSentences(t, r.stdout), `
-At most 2 at once; 2 in progress. a goes last: the controller runs there.
+At most 2 at once; 2 in an update or unavailable. a goes last: the controller runs there.
 
 Moves:
 NODE  FROM  TO                        REASON           WHY
@@ -188,7 +201,7 @@ func TestPlanNeedsTheControllersSettings(t *testing.T) {
 	for name, objects := range map[string][]client.Object{"no controller": {node("a")}, "wrong value": operator("many", ""), "from elsewhere": elsewhere} {
 		r := newWorld(t, objects...).run(t, "plan")
 		hint := cli.Hint(r.err)
-		if r.err == nil || !strings.Contains(r.err.Error(), "settings of the controller") || hint == "" {
+		if r.err == nil || !strings.Contains(r.err.Error(), "there is no plan: ") || hint == "" {
 			t.Errorf("%s: error %v with hint %q, want it to say what is missing", name, r.err, hint)
 		}
 		if named := strings.Contains(hint, "name it with -n"); named != (name == "no controller") {

@@ -73,7 +73,7 @@ func (t *tool) plan(ctx context.Context, c *cluster, out *format) error {
 		return err
 	}
 	if p := f.settings.problem; p != nil {
-		return fmt.Errorf("planning needs the settings of the controller: %w", p)
+		return fmt.Errorf("there is no plan: %w", p)
 	}
 	for _, w := range f.warnings() {
 		t.warn("%s", w)
@@ -127,7 +127,7 @@ func place(p planned) int {
 
 func (p *planReport) print(w io.Writer, now time.Time, colours bool) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "At most %s at once; %d in progress.", p.MaxConcurrent, p.InProgress)
+	fmt.Fprintf(&b, "At most %s at once; %d in an update or unavailable.", p.MaxConcurrent, p.InProgress)
 	if p.OwnNode != "" {
 		fmt.Fprintf(&b, " %s goes last: the controller runs there.", printable(p.OwnNode))
 	}
@@ -140,7 +140,7 @@ func (p *planReport) print(w io.Writer, now time.Time, colours bool) error {
 	case p.Closes != nil:
 		fmt.Fprintf(&b, "The schedule lets nodes start until %s (in %v).\n", p.Closes.Format(time.RFC3339), p.Closes.Sub(now).Round(time.Second))
 	}
-	if p.NextChange != nil {
+	if at := p.NextChange; at != nil && !same(at, p.Opens) && !same(at, p.Closes) {
 		fmt.Fprintf(&b, "The plan changes by itself at %s (in %v).\n", p.NextChange.Format(time.RFC3339), p.NextChange.Sub(now).Round(time.Second))
 	}
 	none := "No node moves now."
@@ -181,6 +181,8 @@ func (p *planReport) print(w io.Writer, now time.Time, colours bool) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+func same(a, b *time.Time) bool { return a != nil && b != nil && a.Equal(*b) }
 
 func waitColour(reason string) colour {
 	switch plan.WaitReason(reason) {
