@@ -92,7 +92,7 @@ func releaseNodesCommand(p process) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(p.stdout, "marks lifted from %d nodes\n", n)
+			_, err = fmt.Fprintf(p.stdout, "marks lifted from %s\n", cli.Count(n, "node"))
 			return err
 		},
 	}

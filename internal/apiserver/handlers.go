@@ -20,6 +20,7 @@ import (
 	"github.com/drydock-os/drydock/internal/agentapi"
 	"github.com/drydock-os/drydock/internal/apiserver/auth"
 	"github.com/drydock-os/drydock/internal/apiserver/drain"
+	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/notice"
 )
 
@@ -148,7 +149,7 @@ func (s *Server) cordonAndDrain(w http.ResponseWriter, r *http.Request, id auth.
 		s.metrics.drains.WithLabelValues("done").Inc()
 		log.Info("drain finished", "took", took, "evicted", progress.Evicted)
 		if progress.Evicted > 0 { // a node that was empty anyway is no news
-			s.note(ctx, node, false, "Drained", fmt.Sprintf("node is empty after %s in %v", counted(progress.Evicted, "eviction", "evictions"), took))
+			s.note(ctx, node, false, "Drained", fmt.Sprintf("node is empty after %s in %v", cli.Count(progress.Evicted, "eviction"), took))
 		}
 		w.WriteHeader(http.StatusOK)
 		return nil

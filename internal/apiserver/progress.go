@@ -60,12 +60,12 @@ func (t *teller) tell(p drain.Progress) {
 	t.latest <- p
 }
 
-// counted is a number of things in words for people.
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
+// leaving says how many pods a drain waits for.
+func leaving(left int) string {
+	if left == 1 {
+		return "1 pod is to leave"
 	}
-	return fmt.Sprintf("%d %s", n, many)
+	return fmt.Sprintf("%d pods are to leave", left)
 }
 
 // forced says which pods are deleted at the limit of a drain.
@@ -81,7 +81,7 @@ func (c *cluster) draining(ctx context.Context, node string, p drain.Progress) m
 	conditions := slices.Clone(c.conditions(ctx, node))
 	condition := metav1.Condition{
 		Type: v2.ConditionDraining, Status: metav1.ConditionTrue, Reason: "Evicting",
-		Message: counted(p.Left, "pod is", "pods are") + " to leave",
+		Message: leaving(p.Left),
 	}
 	progress := map[string]any{"pods_left": p.Left, "blocking_pod": nil, "blocking_pdb": nil}
 	if b := p.Blocking; b != nil {

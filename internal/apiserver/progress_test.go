@@ -14,9 +14,8 @@ import (
 func TestOnePodIsNotManyInEvents(t *testing.T) {
 	a := drain.Blocked{Pod: types.NamespacedName{Namespace: "shop", Name: "a"}, Reason: "its budget allows no eviction"}
 	for want, got := range map[string]string{
-		"1 eviction":  counted(1, "eviction", "evictions"),
-		"0 evictions": counted(0, "eviction", "evictions"),
-		"2 evictions": counted(2, "eviction", "evictions"),
+		"1 pod is to leave":   leaving(1),
+		"2 pods are to leave": leaving(2),
 		"the limit is over: one pod is deleted past its budget, shop/a: its budget allows no eviction":                 forced([]drain.Blocked{a}),
 		"the limit is over: 2 pods are deleted past their budgets, the first is shop/a: its budget allows no eviction": forced([]drain.Blocked{a, a}),
 	} {

@@ -107,6 +107,14 @@ func indent(s string) string {
 	return strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n    ")
 }
 
+// Count is a number of things in words, such as 1 node or 3 nodes.
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // Version is what every program says of its version for --version, after its name and the word version. Those are
 // cobra's: with a template of our own, the linker could leave out nothing that a template might call, half a program.
 func Version(version string) string {

@@ -59,6 +59,14 @@ func TestAnUnexpectedArgument(t *testing.T) {
 	}
 }
 
+func TestOneIsNotMany(t *testing.T) {
+	for want, got := range map[string]string{"0 nodes": Count(0, "node"), "1 node": Count(1, "node"), "2 nodes": Count(2, "node")} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestWrappersKeepNilAndIdentity(t *testing.T) {
 	if WithHint(nil, "x") != nil || Usage(nil) != nil {
 		t.Error("a nil error became an error")

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/cli"
 )
 
 // happening is an event, in one form for all the ways in which events are written.
@@ -90,7 +91,7 @@ func printHistory(b *strings.Builder, history []happening, colours bool) error {
 	for _, h := range history {
 		text := h.Text
 		if h.Count > 1 {
-			text += " (" + counted(int(h.Count), "time") + ")"
+			text += " (" + cli.Count(int(h.Count), "time") + ")"
 		}
 		reason := cell{text: h.Reason}
 		if h.Warning {

@@ -191,7 +191,7 @@ func (d *nodeDetail) print(w io.Writer, now time.Time, colours bool) error {
 		line("Cordoned:", map[string]string{"drydock": "by drydock, until the update is done", "yes": "yes, not by drydock: it stays", "no": "no"}[d.cordon()], plain)
 	}
 	if d.Failures > 0 || d.LastError != "" {
-		failed := counted(int(d.Failures), "failed attempt")
+		failed := cli.Count(int(d.Failures), "failed attempt")
 		if d.FailedAt != "" {
 			failed += ", the last at " + seconds(d.FailedAt)
 		}
@@ -208,7 +208,9 @@ func (d *nodeDetail) print(w io.Writer, now time.Time, colours bool) error {
 	case !d.OptedIn && len(d.NodeConditions) > 0:
 		line("Takes part:", "no; 'kubectl label node "+d.Name+" "+v2.UpdaterInterfaceLabel+"="+v2.UpdaterInterfaceVersion+"' brings it in", plain)
 	}
-	line("Message:", d.Message, plain)
+	if n := d.Next; n == nil || !strings.Contains(n.Text, strings.TrimPrefix(d.Message, "update check failed: ")) {
+		line("Message:", d.Message, plain)
+	}
 
 	var b strings.Builder
 	if err := head.write(&b, 0, colours); err != nil {

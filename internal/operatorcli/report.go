@@ -177,10 +177,13 @@ func (r *nodeReport) moving() bool {
 	return r.WantedState != "" && r.WantedState != string(v2.Idle) || r.State != "" && r.State != string(v2.Idle)
 }
 
-// upToDate is whether the node runs what it is offered, as far as it says.
+// upToDate is whether the node runs what it is offered, as far as it knows.
 func (r *nodeReport) upToDate() bool {
-	return !r.moving() && r.Version != "" && r.Version == r.TargetVersion
+	return !r.moving() && r.Version != "" && r.Version == r.TargetVersion && !r.needsHelp()
 }
+
+// needsHelp is whether what the node waits for is trouble.
+func (r *nodeReport) needsHelp() bool { return r.Next != nil && waitColour(r.Next.Reason) == red }
 
 // state is where the node is, and with an arrow where it is on its way to.
 func (r *nodeReport) state() string {
@@ -192,7 +195,7 @@ func (r *nodeReport) state() string {
 
 func (r *nodeReport) colour() colour {
 	switch {
-	case r.Failed:
+	case r.Failed, r.needsHelp():
 		return red
 	case r.moving():
 		return yellow

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/cli"
 )
 
 func (t *tool) statusCommand() *cobra.Command {
@@ -133,7 +134,7 @@ func (f *fleet) summary(report []nodeReport, now time.Time) string {
 			current++
 		}
 	}
-	parts := []string{counted(len(report), "node")}
+	parts := []string{cli.Count(len(report), "node")}
 	for _, p := range []struct {
 		n    int
 		what string
@@ -167,13 +168,6 @@ func yesNo(b bool) string {
 		return "yes"
 	}
 	return "no"
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // age is the time since t in the style of kubectl.

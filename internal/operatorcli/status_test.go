@@ -110,6 +110,29 @@ func TestStatusExitCode(t *testing.T) {
 	}
 }
 
+// A host that cannot look for updates runs what it was last offered: it is not known to be up to date.
+func TestAHostThatCannotLookIsNotUpToDate(t *testing.T) {
+	brs := shadow("a")
+	brs.Status.TargetVersion = "1.20.0"
+	brs.Status.UpdateCheck = &v2.UpdateCheck{Error: "no route to host", FailingSince: noon.Add(-time.Hour).Format(time.RFC3339)}
+	brs.Status.Message = "update check failed: no route to host"
+	w := newWorld(t, append(operator("1", ""), node("a"), brs)...)
+	f, err := w.load(t.Context(), w.cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := f.report(noon)
+	if got := f.summary(report, noon); got != "1 node: 1 waiting; at most 1 at once" {
+		t.Errorf("summary %q", got)
+	}
+	if c := report[0].colour(); c != red {
+		t.Errorf("the node has colour %q, want red", c)
+	}
+	if r := w.run(t, "node", "a"); strings.Contains(r.stdout, "Message:") || !strings.Contains(r.stdout, "no route to host") {
+		t.Errorf("stdout\n%swant the cause where it says what the node waits for, and not again", r.stdout)
+	}
+}
+
 func TestStatusOfAnEmptyFleetSaysHowToBegin(t *testing.T) {
 	r := newWorld(t, operator("1", "")...).run(t, "status")
 	if r.err != nil || r.stdout != "" || !strings.Contains(r.stderr, "kubectl label node NAME "+v2.UpdaterInterfaceLabel+"=2.0.0") {

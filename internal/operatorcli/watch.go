@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
+	"github.com/drydock-os/drydock/internal/cli"
 )
 
 // redrawPause keeps the answer from being renewed more often than an eye can follow, tick is how often a live
@@ -305,7 +306,7 @@ func (s *shower) draw(f *fleet, report []nodeReport, now time.Time) error {
 	// A table that is higher than the screen could not be drawn over: nodes that are at rest go first.
 	shown, hidden := fit(report, height-len(tail)-3)
 	if hidden > 0 {
-		tail[0] = fmt.Sprintf("… and %s more at rest", counted(hidden, "node"))
+		tail[0] = fmt.Sprintf("… and %s more at rest", cli.Count(hidden, "node"))
 	}
 	var b strings.Builder
 	if s.drawn > 0 {
@@ -355,7 +356,7 @@ func fit(report []nodeReport, room int) (shown []nodeReport, hidden int) {
 	}
 	rank := func(r *nodeReport) int {
 		switch {
-		case r.Failed:
+		case r.Failed, r.needsHelp():
 			return 0
 		case r.moving():
 			return 1

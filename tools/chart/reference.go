@@ -40,7 +40,7 @@ func reference(out *bytes.Buffer, dir string) error {
 		return fmt.Errorf("reading values.schema.json: %w", err)
 	}
 	fmt.Fprintf(out, "\n# %s\n\n", root.Title)
-	fmt.Fprintln(out, "Wrong values and unknown keys are refused by helm, with the key and what it may be, before anything is changed.")
+	fmt.Fprintln(out, "Wrong values and unknown keys are refused by helm, with the key and what it may be, before anything is changed. The fields of a\nschedule and the name of a time zone are beyond its means: the controller refuses them when it starts, and `drydock plan` says what is wrong.")
 	p := page{out: out, definitions: root.Definitions}
 	p.heading()
 	return p.object("", &root, c.Values)
