@@ -4,6 +4,7 @@
 package lab
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,10 +19,12 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/lab/fleet"
 )
@@ -70,9 +73,13 @@ func TestUpIsReachableFromOutsideAndLeavesNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	nodes, err := kubernetes.NewForConfigOrDie(cfg).CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	kube := kubernetes.NewForConfigOrDie(cfg)
+	nodes, err := kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil || len(nodes.Items) != 2 {
 		t.Errorf("listing nodes from outside: %d nodes, %v", len(nodes.Items), err)
+	}
+	for component, says := range map[string]string{"brupop-controller": "controller started", "apiserver": "msg=ready"} {
+		followLogs(ctx, t, kube, component, says)
 	}
 	os1, err := hostapi.New(access.Hosts[0].Socket).OS(ctx)
 	if err != nil || os1.VersionID != "1.20.0" {
@@ -95,6 +102,31 @@ func TestUpIsReachableFromOutsideAndLeavesNothing(t *testing.T) {
 	if left := processesNaming(t, access.Dir); len(left) > 0 {
 		t.Errorf("processes are left: %q", left)
 	}
+}
+
+// followLogs reads the log of a pod of the operator as 'kubectl logs -f' does, until it says something.
+func followLogs(ctx context.Context, t *testing.T, kube kubernetes.Interface, component, says string) {
+	t.Helper()
+	pods := kube.CoreV1().Pods(brupopv2.DefaultNamespace)
+	list, err := pods.List(ctx, metav1.ListOptions{LabelSelector: brupopv2.ComponentLabel + "=" + component})
+	if err != nil || len(list.Items) == 0 {
+		t.Errorf("%d pods of the %s: %v", len(list.Items), component, err)
+		return
+	}
+	log, err := pods.GetLogs(list.Items[0].Name, &corev1.PodLogOptions{Follow: true}).Stream(ctx)
+	if err != nil {
+		t.Errorf("following the log of %s: %v", list.Items[0].Name, err)
+		return
+	}
+	defer log.Close()
+	var read strings.Builder
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		if strings.Contains(lines.Text(), says) {
+			return
+		}
+		read.WriteString(lines.Text() + "\n")
+	}
+	t.Errorf("the log of %s does not say %q:\n%s", list.Items[0].Name, says, read.String())
 }
 
 // TestSideBySide runs two labs at the same time; a third one wants the directory of the first.
