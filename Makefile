@@ -107,9 +107,11 @@ scale: build controlplane ## Update a thousand simulated hosts and report figure
 	$(BIN)/lab scale --max-concurrent 25 --stage-time 5s --reboot-time 10s --idle 1m --restart $(ARGS)
 
 # A new input is minimized by one run only: else that can take all the time there is. Where each worker starts a control
-# plane of its own, one has to do. A test that has run nothing but its seeds has failed.
+# plane of its own, one has to do. A test that has run nothing but its seeds has failed. One that fails only because its
+# time is over has not: go test may say so of itself when the machine is busy (golang/go#75804).
 FUZZTIME ?= 60s
 FUZZ ?= .
+ENDED_IN_TIME = awk '/^--- FAIL/ {fails++; next} fails && /^    / {causes++; late += /^    context deadline exceeded$$/} END {exit !(fails == 1 && causes == 1 && late == 1)}'
 .PHONY: fuzz
 fuzz: build controlplane ## Run each fuzz test for FUZZTIME (60s); FUZZ, a pattern, selects some
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; failed=""; \
@@ -117,7 +119,7 @@ fuzz: build controlplane ## Run each fuzz test for FUZZTIME (60s); FUZZ, a patte
 		name=$${func#func }; dir=$${file%/*}; one=""; \
 		if grep -qs kubetest.Start "$$dir"/*_test.go; then one="-parallel 1"; fi; \
 		echo "== $$name in $$dir"; \
-		$(TEST_ENV) go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$one "./$$dir" </dev/null 2>&1 | tee "$$log" && \
+		{ $(TEST_ENV) go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$one "./$$dir" </dev/null 2>&1 | tee "$$log" || $(ENDED_IN_TIME) "$$log"; } && \
 		awk '/now fuzzing/ {split($$0, n, /[\/ ]+/); for (i in n) if (n[i] == "completed,") seeds = n[i-1]} \
 			/execs: / {for (i = 1; i < NF; i++) if ($$i == "execs:") runs = $$(i+1)} \
 			END {if (runs <= seeds) {print "fuzz: error: no input was run but the seeds: give it more FUZZTIME"; exit 1}}' "$$log" || \
