@@ -67,6 +67,9 @@ controlplane: ## Build the lab's Kubernetes control plane, once per machine
 images: $(BIN)/tools/images ## Build the container images into bin/images, without a container engine
 	$(BIN)/tools/images -o $(BIN)/images -version "$(VERSION)" -revision "$$(git rev-parse HEAD)" -created "$$(git log -1 --format=%ct)"
 
+.PHONY: helm
+helm: $(BIN)/tools/helm ## Build the package manager helm into bin/tools
+
 .PHONY: clean
 clean: ## Remove everything that was built in this clone
 	@chmod -R u+w bin 2>/dev/null || true

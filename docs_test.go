@@ -71,14 +71,18 @@ func builtPrograms(t *testing.T) string {
 	return dir
 }
 
+// onPath are the programs that documents also call by their bare names.
+var onPath = []string{"drydock", "imgtool"}
+
 func TestDocumentsNameFlagsThatExist(t *testing.T) {
 	bin := builtPrograms(t)
 	help := map[string]string{}
-	word := regexp.MustCompile(`^[a-z]+$`)
+	word := regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
+	command := regexp.MustCompile(`^(\$ )?([A-Z_]+=\S+ )*`) // what may stand before it
 	for _, f := range documents(t) {
 		for _, code := range codeSpans(string(f.data)) {
-			program, rest, ok := strings.Cut(strings.TrimPrefix(code, "$ "), " ")
-			if !ok || path.Dir(program) != "bin" {
+			program, rest, ok := strings.Cut(strings.TrimPrefix(code, command.FindString(code)), " ")
+			if !ok || path.Dir(program) != "bin" && !slices.Contains(onPath, program) {
 				continue
 			}
 			fields := strings.Fields(rest)
@@ -91,6 +95,9 @@ func TestDocumentsNameFlagsThatExist(t *testing.T) {
 				// The exit status of --help differs between flag packages; its text is what counts.
 				out, _ := exec.CommandContext(t.Context(), filepath.Join(bin, path.Base(program)), append(slices.Clone(sub), "--help")...).CombinedOutput()
 				help[call] = string(out)
+				if usage := regexp.MustCompile(`(?m)^ *(?:Usage: )?` + regexp.QuoteMeta(call) + `\b`); !usage.MatchString(help[call]) && path.Base(program) == "drydock" {
+					t.Errorf("%s: %q: there is no %s", f.name, code, call)
+				}
 			}
 			for _, field := range fields {
 				flag := regexp.MustCompile(`^\[?--([a-z][a-z-]*)`).FindStringSubmatch(field)
@@ -103,17 +110,36 @@ func TestDocumentsNameFlagsThatExist(t *testing.T) {
 }
 
 func TestLinksBetweenDocumentsHold(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)]*))?\)`)
+	sections := map[string]map[string]bool{}
+	for _, f := range documents(t) {
+		sections[f.name] = anchors(string(f.data))
+	}
 	for _, f := range documents(t) {
 		for _, m := range link.FindAllStringSubmatch(string(f.data), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(filepath.FromSlash(f.name)), filepath.FromSlash(m[1]))); err != nil {
+			to := f.name
+			if m[1] != "" {
+				to = path.Join(path.Dir(f.name), m[1])
+			}
+			if _, err := os.Stat(filepath.FromSlash(to)); err != nil {
 				t.Errorf("%s links to %s, which does not exist", f.name, m[1])
+			} else if m[2] != "" && !sections[to][m[2]] {
+				t.Errorf("%s links to the section #%s of %s, which does not exist", f.name, m[2], to)
 			}
 		}
 	}
+}
+
+// anchors are what the sections of a Markdown text are called in links.
+func anchors(text string) map[string]bool {
+	all := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		all[strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")] = true
+	}
+	return all
 }
 
 // maxSize bounds programs that are on every node, stripped, in bytes.
@@ -140,5 +166,43 @@ func TestBuiltProgramsAreStaticAndSmall(t *testing.T) {
 			t.Errorf("%s is not static", name)
 		}
 		f.Close()
+	}
+}
+
+// Values that the documents set exist in the chart, in commands as in values files.
+func TestDocumentsNameValuesThatExist(t *testing.T) {
+	reference, err := os.ReadFile(filepath.FromSlash("docs/operator/values.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Za-z_.]+)` \\|").FindAllStringSubmatch(string(reference), -1) {
+		known[m[1]] = true
+	}
+	set := regexp.MustCompile(`--set(?:-string|-json)? '?([A-Za-z_.]+)=`)
+	file := regexp.MustCompile("(?s)```yaml\n# values.yaml.*?```")
+	key := regexp.MustCompile(`(?m)^([a-z_]+): \S`)
+	found := 0
+	for _, f := range documents(t) {
+		var names []string
+		for _, code := range codeSpans(string(f.data)) {
+			for _, m := range set.FindAllStringSubmatch(code, -1) {
+				names = append(names, m[1])
+			}
+		}
+		for _, block := range file.FindAllString(string(f.data), -1) {
+			for _, m := range key.FindAllStringSubmatch(block, -1) {
+				names = append(names, m[1])
+			}
+		}
+		for _, name := range names {
+			found++
+			if !known[name] {
+				t.Errorf("%s sets the value %s, which the chart does not have", f.name, name)
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("found only %d values in all documents", found)
 	}
 }

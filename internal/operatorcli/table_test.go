@@ -4,6 +4,8 @@
 package operatorcli
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,5 +56,35 @@ func TestANarrowTableKeepsWhatANodeDoes(t *testing.T) {
 				t.Errorf("columns %s with %d cells, want %s", got, len(g.rows[0]), tt.want)
 			}
 		})
+	}
+}
+
+// What the page about the command line shows as printed has the columns and the first words of what is printed.
+func TestTheDocumentShowsWhatIsPrinted(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operator", "cli.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for line := range strings.Lines(string(page)) {
+		shown[strings.Join(strings.Fields(line), " ")] = true
+	}
+	w := fleetOfFive(t)
+	if err := w.cluster.client.Create(t.Context(), event("1", "Node", "b", time.Minute, "drydock-controller", "UpdateStaged", "staged")); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"status", "plan", "node b"} {
+		heads := 0
+		for out := range strings.Lines(w.run(t, strings.Fields(line)...).stdout) {
+			if head := strings.Join(strings.Fields(out), " "); head != "" && head == strings.ToUpper(head) && len(strings.Fields(head)) > 3 {
+				heads++
+				if !shown[head] {
+					t.Errorf("drydock %s prints the columns %s, which docs/operator/cli.md does not show", line, head)
+				}
+			}
+		}
+		if heads == 0 {
+			t.Errorf("drydock %s printed no table", line)
+		}
 	}
 }

@@ -5,6 +5,8 @@ package fleet
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,10 @@ func TestTheTableSaysWhatNodesDoOn80Columns(t *testing.T) {
 
 func TestTheColumnsKeepTheirPlaces(t *testing.T) {
 	d, _ := terminal(80, 24)
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	var heads []string
 	for _, state := range []string{"", "Idle", stateOf(brupopv2.Idle, brupopv2.StagedAndPerformedUpdate)} {
 		d.rows = []row{{name: "node-1", state: state}}
@@ -57,6 +63,9 @@ func TestTheColumnsKeepTheirPlaces(t *testing.T) {
 	}
 	if heads[0] != heads[1] || heads[1] != heads[2] {
 		t.Errorf("the heads differ:\n%s", strings.Join(heads, "\n"))
+	}
+	if !strings.Contains(string(readme), heads[0]+"\n") {
+		t.Errorf("README.md shows another head than %q", heads[0])
 	}
 }
 
