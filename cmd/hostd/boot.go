@@ -31,7 +31,7 @@ import (
 // linkNames are subcommands that this program also is when it is called by their names.
 var linkNames = map[string]bool{
 	"host-containers": true, "bootstrap-containers": true, "logdog": true, "migrator": true, "storewolf": true, "early-boot-config": true, "sundog": true,
-	"settings-committer": true, "thar-be-settings": true,
+	"settings-committer": true, "static-pods": true, "thar-be-settings": true,
 }
 
 // applyLimit is longer than the host daemon lets anybody wait.

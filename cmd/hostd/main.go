@@ -75,6 +75,7 @@ Exit codes: 0 asked to stop and stopped, 1 failed, 2 the command line is wrong.`
 	root.AddCommand(newBootCmds(stderr)...)
 	root.AddCommand(newLogdogCmd(stdout))
 	root.AddCommand(newContainerCmds(stderr)...)
+	root.AddCommand(newStaticPodsCmd(stderr))
 	root.AddCommand(newToolCmds(stdout, stderr)...)
 	root.AddCommand(manpage.Command(writeToolPages), newCompletionCmd(root, stdout))
 	root.CompletionOptions.DisableDefaultCmd = true

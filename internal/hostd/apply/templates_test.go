@@ -21,7 +21,8 @@ const joined = `{` + updates + `,
 	"kernel":{"modules":{"udf":{"allowed":false},"ip_vs":{"autoload":true}},"sysctl":{"net.a":"1"}},
 	"kubernetes":{"cluster-name":"c","api-server":"https://api.example:6443","cluster-certificate":"Q0E=","max-pods":29,"node-ip":"10.0.0.1",
 		"cluster-dns-ip":["10.100.0.10","10.100.0.11"],"node-labels":{"a.b/c":"d"},"node-taints":{"t":"v:NoSchedule"},
-		"eviction-hard":{"memory.available":"5%"},"pod-infra-container-image":"pause:3.1"}}`
+		"eviction-hard":{"memory.available":"5%"},"server-certificate":"Q0VSVA==","server-key":"S0VZ",
+		"static-pods":{"p":{"enabled":true,"manifest":"UE9E"}},"credential-providers":{"x":{"enabled":true,"image-patterns":["*.r.example"],"environment":{"A":"b"}}},"pod-infra-container-image":"pause:3.1"}}`
 
 // Every file of every variant can be made on a host that is set up, with defaults alone where nothing is required.
 func TestAllTemplatesRender(t *testing.T) {
@@ -64,12 +65,18 @@ func TestContentOfFiles(t *testing.T) {
 	for name, want := range map[string][]string{
 		"etc/updog.toml": {`metadata_base_url = "https://u.example/m/"`, `seed = 17`, `version_lock = "latest"`, `ignore_waves = false`,
 			`https_proxy = "http://proxy.example:3128"`, `no_proxy = ["x.example"]`},
-		"etc/hosts":                            {"127.0.0.1 localhost localhost.localdomain node-1\n", "\n10.0.0.9 peer p\n"},
-		"etc/network/proxy.env":                {"NO_PROXY=localhost,127.0.0.1,169.254.169.254,api.example,.cluster.local,x.example\n", "https_proxy=http://proxy.example:3128\n"},
-		"etc/kubernetes/kubelet/env":           {"NODE_IP=10.0.0.1\n", "NODE_LABELS=a.b/c=d\n", "NODE_TAINTS=t=v:NoSchedule\n"},
-		"etc/kubernetes/kubelet/config":        {"maxPods: 29\n", `clusterDNS: ["10.100.0.10", "10.100.0.11"]`, `memory: "574Mi"`, "  memory.available: \"5%\"\n"},
-		"etc/kubernetes/kubelet/kubeconfig":    {"server: https://api.example:6443\n", `args: ["token", "-i", "c"]`},
-		"etc/kubernetes/pki/ca.crt":            {"CA"},
+		"etc/hosts":                         {"127.0.0.1 localhost localhost.localdomain node-1\n", "\n10.0.0.9 peer p\n"},
+		"etc/network/proxy.env":             {"NO_PROXY=localhost,127.0.0.1,169.254.169.254,api.example,.cluster.local,x.example\n", "https_proxy=http://proxy.example:3128\n"},
+		"etc/kubernetes/kubelet/env":        {"NODE_IP=10.0.0.1\n", "NODE_LABELS=a.b/c=d\n", "NODE_TAINTS=t=v:NoSchedule\n"},
+		"etc/kubernetes/kubelet/config":     {"maxPods: 29\n", "serverTLSBootstrap: false\ntlsCertFile: /etc/kubernetes/pki/kubelet-server.crt\n", "staticPodPath: ", `clusterDNS: ["10.100.0.10", "10.100.0.11"]`, `memory: "574Mi"`, "  memory.available: \"5%\"\n"},
+		"etc/kubernetes/kubelet/kubeconfig": {"server: https://api.example:6443\n", `args: ["token", "-i", "c"]`},
+		"etc/kubernetes/pki/ca.crt":         {"CA"},
+
+		"etc/kubernetes/pki/kubelet-server.crt":         {"CERT"},
+		"etc/kubernetes/pki/private/kubelet-server.key": {"KEY"},
+		"etc/static-pods.toml":                          {"[static-pods.\"p\"]\nenabled = true\nmanifest = \"UE9E\"\n"},
+		"etc/kubernetes/kubelet/credential-provider-config.yaml": {
+			"- name: ecr-credential-provider\n", "  defaultCacheDuration: \"12h\"\n", "- name: x\n", "  matchImages: [\"*.r.example\"]\n", "  - name: A\n    value: \"b\"\n"},
 		"etc/containerd/config.toml":           {`sandbox_image = "pause:3.1"`, `registry.mirrors."docker.io"]`, `auth = "YTpi"`},
 		"etc/modprobe.d/modprobe.conf":         {"install udf /bin/true\n"},
 		"etc/modules-load.d/modules-load.conf": {"ip_vs\n"},

@@ -41,8 +41,10 @@ var services = []service{
 	{name: "lockdown", files: []string{"corndog-toml"}, commands: []string{"/usr/bin/corndog lockdown"}},
 	{name: "kernel-modules", files: []string{"modprobe-conf", "modules-load"}, commands: []string{"/usr/bin/systemctl try-restart systemd-modules-load.service"}},
 	{name: "aws", files: []string{"aws-config", "aws-credentials"}},
-	{name: "kubernetes", only: kubernetes, files: []string{"kubelet-env", "kubelet-config", "kubelet-kubeconfig", "kubernetes-ca-crt", "proxy-env"},
+	{name: "kubernetes", only: kubernetes, files: []string{"kubelet-env", "kubelet-config", "kubelet-kubeconfig", "kubernetes-ca-crt",
+		"kubelet-server-crt", "kubelet-server-key", "credential-provider-config-yaml", "proxy-env"},
 		commands: []string{"/usr/bin/systemctl try-restart kubelet.service"}},
+	{name: "static-pods", only: kubernetes, files: []string{"static-pods-toml"}, commands: []string{"/usr/bin/static-pods"}}, // the kubelet sees changes by itself
 	{name: "ecs", only: ecs, files: []string{"ecs-config", "proxy-env"},
 		commands: []string{"/usr/bin/ecs-settings-applier", "/usr/bin/systemctl try-reload-or-restart ecs.service"}},
 }
@@ -69,6 +71,10 @@ var configFiles = []configFile{
 	{name: "kubelet-config", path: "/etc/kubernetes/kubelet/config", mode: "0600", only: kubernetes},
 	{name: "kubelet-kubeconfig", path: "/etc/kubernetes/kubelet/kubeconfig", mode: "0600", only: kubernetes},
 	{name: "kubernetes-ca-crt", path: "/etc/kubernetes/pki/ca.crt", mode: "0600", only: kubernetes},
+	{name: "kubelet-server-crt", path: "/etc/kubernetes/pki/kubelet-server.crt", mode: "0600", only: kubernetes},
+	{name: "kubelet-server-key", path: "/etc/kubernetes/pki/private/kubelet-server.key", mode: "0600", only: kubernetes},
+	{name: "credential-provider-config-yaml", path: "/etc/kubernetes/kubelet/credential-provider-config.yaml", mode: "0600", only: kubernetes},
+	{name: "static-pods-toml", path: "/etc/static-pods.toml", mode: "0600", only: kubernetes},
 	{name: "ecs-config", path: "/etc/ecs/ecs.config", only: ecs},
 }
 
