@@ -91,7 +91,7 @@ var layers = []struct {
 }{
 	{"leaves", false, []string{"./internal/gpt", "./internal/durable", "./internal/cli", "./internal/websocket", "./internal/pty"}},
 	{"rules and contracts", true, []string{"./internal/plan", "./internal/window", "./internal/fleetview", "./internal/notice", "./internal/slot", "./internal/tuf", "./internal/manifest",
-		"./internal/manpage", "./internal/hostapi", "./internal/agentapi", "./internal/osimage", "./internal/setting", "./internal/logging", "./internal/termination"}},
+		"./internal/manpage", "./internal/program", "./internal/hostapi", "./internal/agentapi", "./internal/osimage", "./internal/setting", "./internal/logging", "./internal/termination"}},
 	{"roles", false, []string{"./internal/controller", "./internal/agent", "./internal/apiserver", "./internal/hostd", "./internal/apiclient",
 		"./internal/operatorcli"}},
 }

@@ -5,9 +5,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,6 +21,7 @@ import (
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/hostd/hostctr"
 	"github.com/drydock-os/drydock/internal/hostd/rootdir"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 // settings are what all commands have in common.
@@ -31,16 +30,15 @@ type settings struct {
 
 	root, socket, namespace, snapshotter string
 	registries                           string
-	level                                string
+	log                                  program.Log
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {
-	f.StringVar(&s.root, "root", "", "`folder` below which the files of the host are (default: $"+rootdir.Variable+", or /)")
-	s.root = rootdir.Default() // not the flag's own, which help and manual pages would show
+	rootdir.Flag(f, &s.root)
 	f.StringVarP(&s.socket, "containerd-socket", "s", hostctr.DefaultSocket, "`path` of containerd's socket, below --root")
 	f.StringVarP(&s.namespace, "namespace", "n", hostctr.DefaultNamespace, "`namespace` of containerd")
 	f.StringVar(&s.snapshotter, "snapshotter", "", "containerd's `plugin` for file systems (default: containerd's own choice)")
-	f.StringVar(&s.level, "log-level", "info", "least `level` to log: debug, info, warn or error")
+	s.log.Flags(f, "stderr")
 }
 
 // registryFlag is for commands that pull images.
@@ -50,9 +48,9 @@ func (s *settings) registryFlag(c *cobra.Command) {
 
 // config is what the flags say.
 func (s *settings) config(c *cobra.Command) (hostctr.Config, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(s.level)); err != nil {
-		return hostctr.Config{}, withUsage(c, cli.Usagef("--log-level %q: want debug, info, warn or error", s.level))
+	logger, err := s.log.New(s.stderr)
+	if err != nil {
+		return hostctr.Config{}, program.WithUsage(c, err)
 	}
 	if err := log.SetLevel("error"); err != nil { // of containerd's libraries, whose words are about single requests
 		return hostctr.Config{}, err
@@ -60,7 +58,7 @@ func (s *settings) config(c *cobra.Command) (hostctr.Config, error) {
 	return hostctr.Config{
 		Root: s.root, Socket: s.socket, Namespace: s.namespace, Snapshotter: s.snapshotter, RegistryConfig: s.registries,
 		Stdout: s.stdout, Stderr: s.stderr, Environ: os.Environ(),
-		Log: slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: level})),
+		Log: logger,
 		AWS: hostctr.AWS{Credentials: filepath.Join(s.root, "root/.aws/credentials"), Getenv: os.Getenv, Now: time.Now},
 	}, nil
 }
@@ -91,14 +89,14 @@ the container wrote outside of its folder on the host is removed at the end.
 
 An image that cannot be pulled after five tries is not fatal when one of the same name is here already.`,
 		Example: "  host-ctr run --container-id admin --source example.com/admin:v1 --superpowered=true",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			container, err := hostctr.Parse(id, hostctr.Kind(kind))
 			if err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			if source == "" {
-				return withUsage(c, cli.Usagef("the flag --source is required"))
+				return program.WithUsage(c, cli.Usagef("the flag --source is required"))
 			}
 			container.Source, container.Superpowered, container.UseCached = source, superpowered, cached
 			if restart {
@@ -139,10 +137,10 @@ its exit code. A second SIGTERM kills the command. The host daemon runs this for
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return withUsage(c, cli.Usagef("want the name of a container and a command"))
+				return program.WithUsage(c, cli.Usagef("want the name of a container and a command"))
 			}
 			if tty && !term.IsTerminal(int(os.Stdin.Fd())) {
-				return withUsage(c, cli.Usagef("--tty: the input is no terminal"))
+				return program.WithUsage(c, cli.Usagef("--tty: the input is no terminal"))
 			}
 			signals := make(chan os.Signal, 8)
 			signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGWINCH)
@@ -155,7 +153,7 @@ its exit code. A second SIGTERM kills the command. The host daemon runs this for
 					err = cli.WithHint(err, "see settings.host-containers.%s", args[0])
 				}
 				if err == nil && code != 0 {
-					err = exitCode(code)
+					err = program.ExitCode(code)
 				}
 				return err
 			})
@@ -166,11 +164,6 @@ its exit code. A second SIGTERM kills the command. The host daemon runs this for
 	return c
 }
 
-// exitCode is how a command in a container has ended, which has said itself what there is to say.
-type exitCode int
-
-func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
 func newPullCmd(s *settings) *cobra.Command {
 	var source string
 	var skip bool
@@ -180,16 +173,16 @@ func newPullCmd(s *settings) *cobra.Command {
 		Short:   "Pull an image",
 		Long:    "Pull an image and unpack it, in up to five tries.",
 		Example: "  host-ctr --containerd-socket /run/containerd/containerd.sock --namespace k8s.io pull-image --source example.com/pause:3.1",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if source == "" {
-				return withUsage(c, cli.Usagef("the flag --source is required"))
+				return program.WithUsage(c, cli.Usagef("the flag --source is required"))
 			}
 			o := hostctr.PullOptions{SkipIfPresent: skip, Labels: map[string]string{}}
 			for _, l := range labels {
 				name, value, found := strings.Cut(l, "=")
 				if !found || name == "" {
-					return withUsage(c, cli.Usagef("--label %q: want NAME=VALUE", l))
+					return program.WithUsage(c, cli.Usagef("--label %q: want NAME=VALUE", l))
 				}
 				o.Labels[name] = value
 			}
@@ -211,10 +204,10 @@ func newCleanUpCmd(s *settings) *cobra.Command {
 		Short:   "Remove what is left of a container",
 		Long:    "Kill a container that still runs and remove it. Its folder on the host stays. That there is none is no error.",
 		Example: "  host-ctr clean-up --container-id boot.setup",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if id == "" {
-				return withUsage(c, cli.Usagef("the flag --container-id is required"))
+				return program.WithUsage(c, cli.Usagef("the flag --container-id is required"))
 			}
 			return s.do(c, func(r *hostctr.Runtime) error { return r.CleanUp(c.Context(), id) })
 		},

@@ -24,8 +24,10 @@ import (
 	"github.com/drydock-os/drydock/internal/hostd/firstboot"
 	"github.com/drydock-os/drydock/internal/hostd/generate"
 	"github.com/drydock-os/drydock/internal/hostd/imds"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/hostd/settings"
 	"github.com/drydock-os/drydock/internal/hostd/storewolf"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 // linkNames are subcommands that this program also is when it is called by their names.
@@ -40,27 +42,26 @@ const applyLimit = hostapi.MaxWait + time.Minute
 // client is what programs that talk to the host daemon during a boot have in common.
 type client struct {
 	root, socket, metadata string
-	format, level          string
+	flags                  program.Log
 	log                    *slog.Logger
 	api                    firstboot.Socket
 }
 
 // command makes a subcommand that talks to the daemon.
 func (cl *client) command(stderr io.Writer, c *cobra.Command, run func(ctx context.Context) error) *cobra.Command {
-	c.Args = noArguments
+	c.Args = program.NoArguments
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var err error
-		if cl.log, err = newLog(stderr, cl.format, cl.level); err != nil {
-			return withUsage(c, err)
+		if cl.log, err = cl.flags.New(stderr); err != nil {
+			return program.WithUsage(c, err)
 		}
 		cl.api = firstboot.Socket{Path: filepath.Join(cl.root, cl.socket)}
 		return run(c.Context())
 	}
 	f := c.Flags()
-	rootFlag(f, &cl.root)
+	rootdir.Flag(f, &cl.root)
 	f.StringVar(&cl.socket, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
-	f.StringVar(&cl.format, "log-format", "text", "`form` of the log on stderr: text or json")
-	f.StringVar(&cl.level, "log-level", "info", "least `level` to log: debug, info, warn or error")
+	cl.flags.Flags(f, "stderr")
 	return c
 }
 

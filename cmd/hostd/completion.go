@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 // names are those of all links to this program, sorted.
@@ -43,7 +44,7 @@ func newCompletionCmd(root *cobra.Command, stdout io.Writer) *cobra.Command {
 		ValidArgs: []string{"bash", "zsh", "fish"},
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return withUsage(c, cli.Usagef("want the name of one shell"))
+				return program.WithUsage(c, cli.Usagef("want the name of one shell"))
 			}
 			var script strings.Builder
 			var more string
@@ -60,7 +61,7 @@ func newCompletionCmd(root *cobra.Command, stdout io.Writer) *cobra.Command {
 				err = root.GenFishCompletion(&script, true)
 				more = "for tool in " + links + "\n    complete -c $tool -e\n    complete -c $tool -n '__hostd_prepare_completions' -f -a '$__hostd_comp_results'\nend\n"
 			default:
-				return withUsage(c, cli.Usagef("unknown shell %q", args[0]))
+				return program.WithUsage(c, cli.Usagef("unknown shell %q", args[0]))
 			}
 			if err != nil {
 				return err

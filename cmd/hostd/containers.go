@@ -15,6 +15,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/hostd/containers"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 // changedSettings returns what the environment says about a change of settings; nil when it says nothing.
@@ -48,8 +49,8 @@ A container whose settings are wrong is reported and stops none of the others.`,
 	hosts.Flags().StringVar(&hostFile, "config-path", "", "TOML `file` to read in place of asking the daemon")
 	boot := &cobra.Command{
 		Use: "bootstrap-containers", Short: "Set up, run and mark bootstrap containers",
-		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return withUsage(c, cli.Usagef("no command given")) },
+		Args: program.NoArguments,
+		RunE: program.NoCommand,
 	}
 	creator, runner, marker := &client{}, &client{}, &client{}
 	create := creator.command(stderr, &cobra.Command{

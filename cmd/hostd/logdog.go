@@ -18,7 +18,9 @@ import (
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd/firstboot"
 	"github.com/drydock-os/drydock/internal/hostd/logdog"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/osimage"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 func newLogdogCmd(stdout io.Writer) *cobra.Command {
@@ -31,7 +33,7 @@ services, and settings without secrets. The requests are in /usr/share/logdog.d;
 folder, those of the variant are built in. What fails is noted in the archive's logdog.errors.
 /tmp/bottlerocket-logs.tar.gz becomes a link to an archive at the default place.`,
 		Example: "  hostd logdog --output /tmp/logs.tar.gz",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			standard := output == ""
 			if standard {
@@ -66,7 +68,7 @@ folder, those of the variant are built in. What fails is noted in the archive's 
 	}
 	f := c.Flags()
 	f.StringVar(&output, "output", "", "`path` of the archive (default: "+logdog.DefaultOutput+", below --root)")
-	rootFlag(f, &root)
+	rootdir.Flag(f, &root)
 	f.StringVar(&socket, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
 	return c
 }

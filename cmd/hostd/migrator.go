@@ -14,10 +14,12 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/hostd/migrate"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/hostd/store"
 	"github.com/drydock-os/drydock/internal/hostd/storewolf"
 	"github.com/drydock-os/drydock/internal/hostd/system"
 	"github.com/drydock-os/drydock/internal/manifest"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/tuf"
 )
 
@@ -26,7 +28,7 @@ type migrator struct {
 	root, store, trusted, version string
 	saved                         tuf.Folders
 	running                       bool
-	format, level                 string
+	log                           program.Log
 }
 
 func newMigratorCmd(stderr io.Writer) *cobra.Command {
@@ -49,20 +51,19 @@ serve' does the same before it opens the store.`,
 	// Unlike our other programs it ends with 1 then, as the original does.
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return notUsage(c, err) })
 	f := c.Flags()
-	rootFlag(f, &m.root)
+	rootdir.Flag(f, &m.root)
 	f.StringVar(&m.store, "datastore-path", storewolf.Dir+"/current", "`path` of the store, below --root")
 	f.StringVar(&m.saved.Targets, "migration-directory", migrate.TargetsDir, "`folder` with the saved migrations, below --root")
 	f.StringVar(&m.saved.Metadata, "metadata-directory", migrate.MetadataDir, "`folder` with the saved signatures, below --root")
 	f.StringVar(&m.trusted, "root-path", system.TrustedRootPath, "`path` of the root.json that is trusted, below --root")
 	f.StringVar(&m.version, "migrate-to-version", "", "`version` that the store is to have, with or without v")
 	f.BoolVar(&m.running, "migrate-to-version-from-os-release", false, "the version is that of /usr/lib/os-release")
-	f.StringVar(&m.format, "log-format", "text", "`form` of the log on stderr: text or json")
-	f.StringVar(&m.level, "log-level", "info", "least `level` to log: debug, info, warn or error")
+	m.log.Flags(f, "stderr")
 	return c
 }
 
 func (m migrator) run(c *cobra.Command, stderr io.Writer) error {
-	log, err := newLog(stderr, m.format, m.level)
+	log, err := m.log.New(stderr)
 	if err == nil && m.running == (m.version != "") {
 		err = errors.New("one of --migrate-to-version and --migrate-to-version-from-os-release is required")
 	}

@@ -6,7 +6,6 @@ package main
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"runtime/debug"
 
@@ -16,7 +15,9 @@ import (
 	"github.com/drydock-os/drydock/internal/durable"
 	"github.com/drydock-os/drydock/internal/hostapi"
 	"github.com/drydock-os/drydock/internal/hostd"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/hostd/system"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 // memoryLimit in bytes is where the garbage collector starts to work harder. The daemon needs about half of it while it
@@ -25,7 +26,7 @@ const memoryLimit = 18 << 20
 
 func newServeCmd(stdout io.Writer) *cobra.Command {
 	cfg := hostd.Config{}
-	var format, level string
+	var logFlags program.Log
 	c := &cobra.Command{
 		Use:   "serve [--disk FILE|DEVICE]",
 		Short: "Serve the host API and run updates",
@@ -36,11 +37,11 @@ A new system that does not prove itself in time is left for the one before. The 
 /etc/updog.toml. Stops cleanly on SIGTERM and SIGINT. A service manager may hold the socket, which then
 stays while the daemon is restarted.`,
 		Example: "  hostd serve --socket-gid 274\n  hostd serve --root host --disk host.img",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			log, err := newLog(stdout, format, level)
+			log, err := logFlags.New(stdout)
 			if err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			cfg.Log = log
 			if os.Getenv("GOMEMLIMIT") == "" {
@@ -75,7 +76,7 @@ stays while the daemon is restarted.`,
 		},
 	}
 	f := c.Flags()
-	rootFlag(f, &cfg.Root)
+	rootdir.Flag(f, &cfg.Root)
 	f.StringVar(&cfg.Disk, "disk", "", "system disk: device or image `file` (default: the one that was booted from)")
 	f.StringVar(&cfg.SocketPath, "socket-path", hostapi.DefaultSocket, "`path` of the API socket, below --root")
 	f.IntVar(&cfg.SocketGID, "socket-gid", -1, "numeric `group` that may use the socket, unless a service manager made it (default: that of the process)")
@@ -84,26 +85,6 @@ stays while the daemon is restarted.`,
 	f.StringVar(&cfg.ExecSocket, "exec-socket-path", hostd.DefaultExecSocket, "`path` of the socket of the host containers' containerd, below --root")
 	f.DurationVar(&cfg.HealthDeadline, "health-deadline", hostd.DefaultHealthDeadline, "`time` for a new system to prove itself, else the host goes back")
 	f.StringVar(&cfg.KubeletURL, "kubelet-health", hostd.DefaultKubeletURL, "`URL` asked for the kubelet's health where there is /etc/kubernetes/kubelet; empty: not asked")
-	f.StringVar(&format, "log-format", "text", "`form` of the log on stdout: text or json")
-	f.StringVar(&level, "log-level", "info", "least `level` to log: debug, info, warn or error")
+	logFlags.Flags(f, "stdout")
 	return c
-}
-
-func newLog(w io.Writer, format, level string) (*slog.Logger, error) {
-	o := &slog.HandlerOptions{}
-	var l slog.Level
-	if level == "trace" { // a word of the original's programs
-		level = "debug"
-	}
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, cli.Usagef("--log-level %q: want debug, info, warn or error", level)
-	}
-	o.Level = l
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
-	}
-	return nil, cli.Usagef("--log-format %q: want text or json", format)
 }

@@ -14,14 +14,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/hostd/rootdir"
 	"github.com/drydock-os/drydock/internal/hostd/store"
 	"github.com/drydock-os/drydock/internal/hostd/storewolf"
 	"github.com/drydock-os/drydock/internal/osimage"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 func newStorewolfCmd(stderr io.Writer) *cobra.Command {
 	cfg := storewolf.Config{}
-	var format, level string
+	var logFlags program.Log
 	c := &cobra.Command{
 		Use:   "storewolf",
 		Short: "Make the settings store ready, once per boot",
@@ -30,11 +32,11 @@ fill in missing defaults: settings into the transaction bottlerocket-launch, eve
 that it counts at once. What is set stays as it is. 'hostd serve' does the same when nobody has
 done it since the boot.`,
 		Example: "  hostd storewolf --version 1.2.3",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
-			if cfg.Log, err = newLog(stderr, format, level); err != nil {
-				return withUsage(c, err)
+			if cfg.Log, err = logFlags.New(stderr); err != nil {
+				return program.WithUsage(c, err)
 			}
 			if err := identify(&cfg); err != nil {
 				return err
@@ -50,12 +52,11 @@ done it since the boot.`,
 		},
 	}
 	f := c.Flags()
-	rootFlag(f, &cfg.Root)
+	rootdir.Flag(f, &cfg.Root)
 	f.StringVar(&cfg.Dir, "data-store-base-path", storewolf.Dir, "`folder` of the store, below --root")
 	f.StringVar(&cfg.Version, "version", "", "`version` of a new store (default: from /usr/lib/os-release)")
 	f.StringVar(&cfg.Variant, "variant", "", "`variant` that the defaults are for (default: from /usr/lib/os-release)")
-	f.StringVar(&format, "log-format", "text", "`form` of the log on stderr: text or json")
-	f.StringVar(&level, "log-level", "info", "least `level` to log: debug, info, warn or error")
+	logFlags.Flags(f, "stderr")
 	return c
 }
 

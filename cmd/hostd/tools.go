@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/drydock-os/drydock/internal/hostd/signpost"
 	"github.com/drydock-os/drydock/internal/hostd/updog"
 	"github.com/drydock-os/drydock/internal/manpage"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 // tool is a program that this one becomes when it is called by that name, through a link, or by a subcommand. Its
@@ -42,11 +42,6 @@ var tools = map[string]tool{
 	}},
 }
 
-// exitCode is the end of a tool, which has said all there is to say.
-type exitCode int
-
-func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
 // writeToolPages writes the manual pages of the tools.
 func writeToolPages(dir string) error {
 	for name, t := range tools {
@@ -64,7 +59,7 @@ func newToolCmds(stdout, stderr io.Writer) []*cobra.Command {
 		list = append(list, &cobra.Command{
 			Use: name, Short: t.short, DisableFlagParsing: true, ValidArgs: t.words,
 			RunE: func(c *cobra.Command, args []string) error {
-				return exitCode(t.run(c.Context(), args, stdout, stderr))
+				return program.ExitCode(t.run(c.Context(), args, stdout, stderr))
 			},
 		})
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/gpt"
 	"github.com/drydock-os/drydock/internal/osimage"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/slot"
 )
 
@@ -50,17 +51,17 @@ containers run is refused. No kernel is started.
 
 Exit codes: 0 booted, 1 failed (also: no slot can boot), 2 the command line is wrong.`,
 		Example: "  imgtool boot --disk host.img --root host",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := errors.Join(o.check(), required([2]string{"disk", disk}, [2]string{"root", root})); err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			abs, err := filepath.Abs(root)
 			if err != nil {
 				return err
 			}
 			if abs == "/" {
-				return withUsage(c, cli.Usagef("--root /: that is this machine; give a folder of its own"))
+				return program.WithUsage(c, cli.Usagef("--root /: that is this machine; give a folder of its own"))
 			}
 			if err := powerOff(abs); err != nil {
 				return err

@@ -21,6 +21,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/osimage"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/slot"
 )
 
@@ -51,11 +52,11 @@ Nothing that exists is overwritten, and a failed or interrupted build leaves no 
 
 Exit codes: 0 done, 1 failed (also: a file is missing, an output exists, the disk is full),
 2 the command line is wrong.`,
-		Args: noArguments,
+		Args: program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			spec, err := o.spec()
 			if err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			return o.run(c.Context(), spec, stdout, stderr)
 		},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/manifest"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/tuf"
 	"github.com/drydock-os/drydock/internal/tuf/release"
 )
@@ -27,8 +28,8 @@ func newRepoCmd(stdout io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "repo",
 		Short: "Make, fill and examine signed update repositories",
-		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return withUsage(c, cli.Usagef("no command given")) },
+		Args:  program.NoArguments,
+		RunE:  program.NoCommand,
 	}
 	c.AddCommand(
 		newRepoInitCmd(stdout), newRepoPublishCmd(stdout), newRepoRemoveCmd(stdout), newRepoWavesCmd(stdout),
@@ -207,7 +208,7 @@ func repoHint(c *cobra.Command, err error) error {
 	case err == nil:
 		return nil
 	case cli.ExitCode(err) == cli.ExitUsage:
-		return withUsage(c, err)
+		return program.WithUsage(c, err)
 	case cli.Hint(err) != "":
 		return err
 	case errors.Is(err, tuf.ErrInitialized):

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/tuf"
 	"github.com/drydock-os/drydock/internal/tuf/release"
 )
@@ -32,7 +33,7 @@ metadata that is signed anew for it. Give it a long life, since nobody can refre
 put in place with 'imgtool repo import', or unpacked with tar below any web server.`,
 		Example: `  imgtool repo export --repo build/repo --keys ~/keys --variant k8s-1.36 --arch x86_64 --version 1.21.0 \
       --expires targets=26w,snapshot=26w,timestamp=26w --out drydock-1.21.0.tar`,
-		Args: noArguments,
+		Args: program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, v, err := o.where(time.Now(), "version", o.version)
 			if err == nil {
@@ -66,14 +67,14 @@ The bundle replaces what is published there for the same variant and architectur
 readers. An older one than is there is refused. Trust starts from --root, by default from the first
 root.json in the folder.`,
 		Example: "  imgtool repo import --bundle drydock-1.21.0.tar --repo /srv/updates --root root.json",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			err := o.check()
 			if err == nil {
 				err = required([2]string{"bundle", bundle}, [2]string{"repo", repo})
 			}
 			if err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			cfg := release.ImportConfig{Bundle: bundle, Dir: repo, Now: time.Now()}
 			if root == "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/tuf"
 	"github.com/drydock-os/drydock/internal/tuf/release"
 )
@@ -44,30 +45,30 @@ For a folder, trust starts from the first root.json in it unless --root names an
 Exit codes: 0 no fault, 1 faults or not able to look, 2 the command line is wrong.`,
 		Example: `  imgtool repo check --repo build/repo --warn 3d
   imgtool repo check --repo https://updates.example.org/ --root root.json --variant k8s-1.36 --arch x86_64`,
-		Args: noArguments,
+		Args: program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			if err := required([2]string{"repo", repo}); err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			cfg := release.CheckConfig{Quick: quick, Now: time.Now()}
 			var err error
 			if warn != "0" {
 				if cfg.Warn, err = parseLife(warn); err != nil {
-					return withUsage(c, fmt.Errorf("--warn: %w", err))
+					return program.WithUsage(c, fmt.Errorf("--warn: %w", err))
 				}
 			}
 			if (p.variant == "") != (p.arch == "") {
-				return withUsage(c, errors.New("--variant and --arch go together"))
+				return program.WithUsage(c, errors.New("--variant and --arch go together"))
 			}
 			if p.variant != "" {
 				cfg.Parts = []string{path.Join(p.variant, p.arch)}
 			}
 			if strings.Contains(repo, "://") {
 				if err := required([2]string{"root", root}, [2]string{"variant", p.variant}); err != nil {
-					return withUsage(c, fmt.Errorf("%w for a URL", err))
+					return program.WithUsage(c, fmt.Errorf("%w for a URL", err))
 				}
 				cfg.URL = repo
 			} else {
@@ -146,14 +147,14 @@ func newRepoShowCmd(stdout io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show --repo DIR",
 		Short: "Show whose keys count and what is published",
-		Args:  noArguments,
+		Args:  program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			err := o.check()
 			if err == nil {
 				err = required([2]string{"repo", repo})
 			}
 			if err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			info, err := tuf.ReadRoot(repo)
 			if err != nil {

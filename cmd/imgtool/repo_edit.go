@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/manifest"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/tuf/release"
 )
 
@@ -68,7 +69,7 @@ func newRepoRemoveCmd(stdout io.Writer) *cobra.Command {
 Hosts that have not moved to it will not. Those that run it stay on it: 'imgtool repo
 set-max-version' moves them down. Its files stay in the repository for hosts that are
 downloading them.`,
-		Args: noArguments,
+		Args: program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, v, err := o.where(time.Now(), "version", o.version)
 			if err != nil {
@@ -101,7 +102,7 @@ POLICY is none (all at once), the name of a policy, or a file in TOML. Times cou
 Known policies: default-waves (a week), accelerated-waves (a day), slow-roll (two weeks) and ohno
 (three hours).`,
 		Example: "  imgtool repo set-waves --repo build/repo --keys ~/keys --variant k8s-1.36 --arch x86_64 --version 1.21.0 --policy default-waves",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			now := time.Now()
 			w, v, err := o.where(now, "version", o.version)
@@ -145,7 +146,7 @@ func newRepoMaxVersionCmd(stdout io.Writer) *cobra.Command {
 
 Hosts above it move down to the newest published version that is not above it: this is how a bad
 release is withdrawn.`,
-		Args: noArguments,
+		Args: program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, v, err := o.where(time.Now(), "max-version", limit)
 			if err != nil {
@@ -182,7 +183,7 @@ The file is TOML and says which programs carry the data of a host from one versi
   [migrations]
   "(1.20.0, 1.21.0)" = ["migrate_v1.21.0_add-setting.lz4"]
 Programs that are not published yet are taken from --from by their names.`,
-		Args: noArguments,
+		Args: program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, _, err := o.where(time.Now(), "", "")
 			if err == nil {
@@ -237,7 +238,7 @@ func newRepoRefreshCmd(stdout io.Writer) *cobra.Command {
 Run it from a timer, well before the timestamp (a week) and the other metadata (two weeks) expire:
 hosts refuse a repository that has expired. With --timestamp-only, no other key than that of the
 timestamp is needed; the rest then keeps its dates.`,
-		Args: noArguments,
+		Args: program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, err := o.where(time.Now())
 			if err != nil {

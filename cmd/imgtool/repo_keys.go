@@ -20,6 +20,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/durable"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/tuf"
 )
 
@@ -83,21 +84,21 @@ A role can be given keys that exist already with --key, as public or private key
 root must sign now: give their private halves, or a --signer.`,
 		Example: `  imgtool repo init --repo build/repo --keys ~/keys --key-count 3 --threshold 2 --root-expires 52w
   imgtool repo init --repo build/repo --keys ~/keys --key root=hsm.pub --signer 'hsm.pub=hsm-sign --slot 2'`,
-		Args: noArguments,
+		Args: program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			if len(o.keys) != 1 {
-				return withUsage(c, errors.New("--keys is required once: the folder for the keys that are made"))
+				return program.WithUsage(c, errors.New("--keys is required once: the folder for the keys that are made"))
 			}
 			var err error
 			if opt.Expires, err = parseLife(expires); err != nil {
-				return withUsage(c, fmt.Errorf("--root-expires: %w", err))
+				return program.WithUsage(c, fmt.Errorf("--root-expires: %w", err))
 			}
 			opt.KeyType = tuf.KeyType(kind)
 			if !slices.Contains([]tuf.KeyType{tuf.Ed25519, tuf.ECDSA, tuf.RSA}, opt.KeyType) {
-				return withUsage(c, fmt.Errorf("--key-type %q: want ed25519, ecdsa or rsa", kind))
+				return program.WithUsage(c, fmt.Errorf("--key-type %q: want ed25519, ecdsa or rsa", kind))
 			}
 			given, err := readRoleKeys("key", keys)
 			if err != nil {
@@ -110,7 +111,7 @@ root must sign now: give their private halves, or a --signer.`,
 					count = n
 				}
 				if opt.Threshold < 1 || count < opt.Threshold {
-					return withUsage(c, fmt.Errorf("%s: --threshold %d with %d keys: want 1 <= threshold <= keys", role, opt.Threshold, count))
+					return program.WithUsage(c, fmt.Errorf("%s: --threshold %d with %d keys: want 1 <= threshold <= keys", role, opt.Threshold, count))
 				}
 			}
 			commands, err := o.commandSigners()
@@ -149,17 +150,17 @@ func newRepoNewKeyCmd(stdout io.Writer) *cobra.Command {
 FILE.pem gets the private key, readable by its owner only, and FILE.pub the public key, which is
 what others need to count it in. Nothing that exists is overwritten.`,
 		Example: "  imgtool repo new-key --out keys/root-4.pem",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			base, ok := strings.CutSuffix(out, ".pem")
 			if !ok {
-				return withUsage(c, errors.New("--out is required, and ends in .pem"))
+				return program.WithUsage(c, errors.New("--out is required, and ends in .pem"))
 			}
 			if !slices.Contains([]string{"ed25519", "ecdsa", "rsa"}, kind) {
-				return withUsage(c, fmt.Errorf("--key-type %q: want ed25519, ecdsa or rsa", kind))
+				return program.WithUsage(c, fmt.Errorf("--key-type %q: want ed25519, ecdsa or rsa", kind))
 			}
 			if _, err := os.Lstat(base + ".pub"); !errors.Is(err, fs.ErrNotExist) {
 				return repoHint(c, fmt.Errorf("making key %s.pub: %w", base, fs.ErrExist))
@@ -213,7 +214,7 @@ root.json. Without any change only the dates are renewed.`,
 		Example: `  imgtool repo rotate-root --repo build/repo --keys ~/keys --root-expires 52w
   imgtool repo rotate-root --repo build/repo --keys ~/keys --keys usb/keys \
       --add-key root=usb/keys/root-4.pem --remove-key root=lost-root.pub --threshold root=2`,
-		Args: noArguments,
+		Args: program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			now := time.Now()
 			w, err := o.where(now)
@@ -222,7 +223,7 @@ root.json. Without any change only the dates are renewed.`,
 			}
 			change := tuf.RootChange{Remove: map[string][]string{}, Threshold: map[string]int{}}
 			if change.Expires, err = parseLife(expires); err != nil {
-				return withUsage(c, fmt.Errorf("--root-expires: %w", err))
+				return program.WithUsage(c, fmt.Errorf("--root-expires: %w", err))
 			}
 			added, err := readRoleKeys("add-key", add)
 			if err != nil {
@@ -232,10 +233,10 @@ root.json. Without any change only the dates are renewed.`,
 			for _, arg := range thresholds {
 				role, value, err := splitRole("threshold", arg)
 				if err != nil {
-					return withUsage(c, err)
+					return program.WithUsage(c, err)
 				}
 				if change.Threshold[role], err = strconv.Atoi(value); err != nil {
-					return withUsage(c, fmt.Errorf("--threshold %q is not a number", arg))
+					return program.WithUsage(c, fmt.Errorf("--threshold %q is not a number", arg))
 				}
 			}
 			if len(remove) > 0 {
@@ -246,7 +247,7 @@ root.json. Without any change only the dates are renewed.`,
 				for _, arg := range remove {
 					role, value, err := splitRole("remove-key", arg)
 					if err != nil {
-						return withUsage(c, err)
+						return program.WithUsage(c, err)
 					}
 					id, err := findKey(info, role, value)
 					if err != nil {

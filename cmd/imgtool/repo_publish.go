@@ -16,6 +16,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/manifest"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/tuf/release"
 )
 
@@ -38,22 +39,22 @@ is written, and hosts see the update complete or not at all.
 --max-version are moved down to it. Without that flag it rises to the new version, and stays when it is
 greater; a rise that would offer versions again that 'imgtool repo set-max-version' has withdrawn is refused.`,
 		Example: "  imgtool repo publish --repo build/repo --keys ~/keys --variant k8s-1.36 --arch x86_64 --version 1.21.0 --images build/1.21.0",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg.Now = time.Now()
 			if err := o.check(); err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			if err := required([2]string{"variant", p.variant}, [2]string{"arch", p.arch}, [2]string{"version", cfg.Version}, [2]string{"images", cfg.Images}); err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			if _, err := manifest.ParseVersion(cfg.Version); err != nil {
-				return withUsage(c, fmt.Errorf("--version %w", err))
+				return program.WithUsage(c, fmt.Errorf("--version %w", err))
 			}
 			if limit != "" {
 				v, err := manifest.ParseVersion(limit)
 				if err != nil {
-					return withUsage(c, fmt.Errorf("--max-version %w", err))
+					return program.WithUsage(c, fmt.Errorf("--max-version %w", err))
 				}
 				cfg.MaxVersion = v
 			}

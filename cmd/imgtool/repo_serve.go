@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/tuf"
 )
 
@@ -31,10 +32,10 @@ belongs on a web server of your choice: they are static files.
 
 Exit codes: 0 stopped, 1 failed, 2 the command line is wrong.`,
 		Example: "  imgtool repo serve --repo repo --listen 127.0.0.1:8080",
-		Args:    noArguments,
+		Args:    program.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := required([2]string{"repo", repo}); err != nil {
-				return withUsage(c, err)
+				return program.WithUsage(c, err)
 			}
 			if _, err := tuf.ReadRoot(repo); err != nil {
 				return repoHint(c, err)

@@ -9,6 +9,8 @@ package rootdir
 import (
 	"os"
 	"path/filepath"
+
+	"github.com/spf13/pflag"
 )
 
 // Variable names, in the environment of programs that the host daemon runs, the folder below which the files of its
@@ -21,6 +23,12 @@ func Default() string {
 		return root
 	}
 	return "/"
+}
+
+// Flag adds the flag that names the host.
+func Flag(f *pflag.FlagSet, root *string) {
+	f.StringVar(root, "root", "", "`folder` below which the files and programs of the host are (default: $"+Variable+", or /)")
+	*root = Default() // not the flag's own, which help and manual pages would show
 }
 
 // Environment is that of programs of the host below root: our own, with the root in place of what may be there.
