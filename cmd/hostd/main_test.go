@@ -14,12 +14,13 @@ import (
 )
 
 func TestCommandLine(t *testing.T) {
-	empty, booted := t.TempDir(), t.TempDir()
+	empty, booted, directory := t.TempDir(), t.TempDir(), t.TempDir()
 	for name, text := range map[string]string{
 		filepath.Join(empty, "proc/cmdline"):                    "quiet\n",
 		filepath.Join(empty, "proc/sys/kernel/random/boot_id"):  "x\n",
 		filepath.Join(booted, "proc/cmdline"):                   "drydock.boot_uuid=00000000-0000-4000-8000-000000000001\n",
 		filepath.Join(booted, "sys/block/of-another-disk/size"): "1\n",
+		filepath.Join(directory, "proc/cmdline"):                "drydock.boot_uuid=00000000-0000-4000-8000-000000000001\n",
 	} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
 			t.Fatal(err)
@@ -39,6 +40,7 @@ func TestCommandLine(t *testing.T) {
 		{"unknown flag", []string{"serve", "--fly"}, 2, "", "hostd: error: unknown flag: --fly"},
 		{"argument", []string{"serve", "x"}, 2, "", `hostd: error: unexpected argument "x"`},
 		{"no disk", []string{"serve", "--root", booted}, 1, "", "hostd: hint: name the system disk with --disk"},
+		{"no devices", []string{"serve", "--root", directory}, 1, "", "hostd: hint: name the system disk with --disk"},
 		{"log format", []string{"serve", "--disk", "x", "--log-format", "xml"}, 2, "", "want text or json"},
 		{"log level", []string{"serve", "--disk", "x", "--log-level", "loud"}, 2, "", "want debug, info, warn or error"},
 		{"group", []string{"serve", "--disk", "x", "--socket-gid", "api"}, 2, "", "invalid argument"},

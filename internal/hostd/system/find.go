@@ -6,6 +6,7 @@ package system
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,9 @@ func BootUUID(root string) (gpt.GUID, error) {
 // files are below root. It reads partition tables and changes nothing. The error is ErrNoDisk when there is none.
 func FindDisk(root string, boot gpt.GUID) (string, error) {
 	devices, err := os.ReadDir(filepath.Join(root, "sys/block"))
+	if errors.Is(err, fs.ErrNotExist) { // as on a host that is a directory
+		return "", fmt.Errorf("finding the system disk: %w: %w", ErrNoDisk, err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("finding the system disk: %w", err)
 	}
