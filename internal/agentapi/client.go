@@ -151,9 +151,6 @@ func (c *Client) retry(ctx context.Context, method, path string, body []byte) (h
 		if err == nil || !Temporary(err) {
 			return header, err
 		}
-		if code := Code(err); code == http.StatusUnauthorized || code == http.StatusForbidden {
-			c.creds.reload()
-		}
 		d := max(pause.Next(), RetryAfter(err))
 		if time.Now().Add(d).After(end) {
 			return nil, err
@@ -211,6 +208,9 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 		return resp, nil
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+		c.creds.reload() // whoever tries again, also a drain or a stream, does it with what is on disk then
+	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what arrived of the reason is better than none
 	return nil, &StatusError{
 		Method: method, Path: path, Code: resp.StatusCode,

@@ -420,6 +420,17 @@ func TestARefusedTokenIsReadAnew(t *testing.T) {
 			if err := s.client(t).Uncordon(t.Context()); err != nil || requests.Load() != 2 {
 				t.Errorf("%d requests, %v", requests.Load(), err)
 			}
+			// A drain is tried again by the caller.
+			if err := os.WriteFile(file, []byte("secret-1\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c := s.client(t)
+			if err := c.CordonAndDrain(t.Context()); Code(err) != code {
+				t.Errorf("a drain with a token that is too old: %v", err)
+			}
+			if err := c.CordonAndDrain(t.Context()); err != nil {
+				t.Errorf("a drain after that: %v", err)
+			}
 		})
 	}
 }
