@@ -5,7 +5,9 @@ package drain
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -30,9 +32,23 @@ type darkServer struct {
 	lists int
 	// evict is called for each eviction of a pod, and returns whether it goes at once.
 	evict func(name string) bool
+	// deleted are pods that the watch shows going all the same; nil for none.
+	deleted chan corev1.Pod
+	// answers is called for each eviction, after the pod has gone, and decides on the answer in place of evict.
+	answers func(ctx context.Context, name string) error
 }
 
 func (s *darkServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.answers != nil && strings.HasSuffix(r.URL.Path, "/eviction") {
+		name := strings.Split(r.URL.Path, "/")[6]
+		s.mu.Lock()
+		s.gone(name)
+		s.mu.Unlock()
+		if err := s.answers(r.Context(), name); err != nil {
+			return nil, err
+		}
+		return s.answer(http.StatusCreated, metav1.Status{Status: metav1.StatusSuccess}), nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -44,6 +60,10 @@ func (s *darkServer) RoundTrip(r *http.Request) (*http.Response, error) {
 		return s.answer(http.StatusCreated, metav1.Status{Status: metav1.StatusSuccess}), nil
 	case r.URL.Query().Has("watch"):
 		body, watch := io.Pipe()
+		if s.deleted == nil {
+			s.deleted = make(chan corev1.Pod)
+			close(s.deleted)
+		}
 		go s.show(watch, s.pods)
 		return &http.Response{StatusCode: http.StatusOK, Header: jsonHeader(), Body: body, Request: r}, nil
 	case strings.HasSuffix(r.URL.Path, "/pods"):
@@ -69,6 +89,10 @@ func (s *darkServer) show(w io.Writer, pods []corev1.Pod) {
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{ResourceVersion: "5", Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}},
 	})
+	for p := range s.deleted {
+		p.ResourceVersion = "6"
+		_ = line("DELETED", p)
+	}
 }
 
 func (s *darkServer) gone(name string) {
@@ -154,6 +178,47 @@ func TestADarkWatchHoldsUpNoDrain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAnAnswerThatNeverComesHoldsUpNothing: the server that evicted a pod died before it said so. The pod is gone.
+func TestAnAnswerThatNeverComesHoldsUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &darkServer{t: t, pods: []corev1.Pod{podOn("n", "a")}, deleted: make(chan corev1.Pod)}
+		defer close(s.deleted)
+		s.answers = func(ctx context.Context, name string) error {
+			s.deleted <- podOn("n", name)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		began := time.Now()
+		var last Progress
+		err := s.drainer().Drain(t.Context(), "n", Observer{Progress: func(p Progress) { last = p }})
+		if took := time.Since(began); err != nil || took > time.Second || last.Evicted != 1 {
+			t.Errorf("drained after %v: %v, %+v, want at once", took, err, last)
+		}
+	})
+}
+
+// TestAnEvictionThatHasBegunIsFinished: a replica that stops would else leave budgets used up for nothing. Nobody has to
+// take the answer.
+func TestAnEvictionThatHasBegunIsFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &darkServer{t: t, pods: []corev1.Pod{podOn("n", "a")}}
+		ctx, stop := context.WithCancel(t.Context())
+		asked := 0
+		s.answers = func(ctx context.Context, _ string) error {
+			asked++
+			stop()
+			time.Sleep(evictTimeout / 2)
+			if err := ctx.Err(); err != nil {
+				t.Errorf("the request was cut with the drain: %v", err)
+			}
+			return nil
+		}
+		if err := s.drainer().Drain(ctx, "n", Observer{}); !errors.Is(err, context.Canceled) || asked != 1 {
+			t.Errorf("%d evictions, %v", asked, err)
+		}
+	})
 }
 
 // TestAPodThatADarkWatchDoesNotShowIsNotForgotten: it came after the watch had gone dark. The drain is not done, and does

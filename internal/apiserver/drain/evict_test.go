@@ -4,10 +4,8 @@
 package drain
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,9 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes"
-	policyv1client "k8s.io/client-go/kubernetes/typed/policy/v1"
-	"k8s.io/client-go/rest"
 )
 
 func TestD17WhichPodsMustLeave(t *testing.T) {
@@ -89,38 +84,4 @@ func TestPausesGrow(t *testing.T) {
 	if got := c.pause(verdict{after: 7 * time.Second}, 1, middle); got != 7*time.Second {
 		t.Errorf("the server's wish was ignored: %v", got)
 	}
-}
-
-// noClient is for requests that are not made.
-type noClient struct {
-	kubernetes.Interface
-	policyv1client.PolicyV1Interface
-}
-
-func (noClient) PolicyV1() policyv1client.PolicyV1Interface { return noClient{} }
-func (noClient) RESTClient() rest.Interface                 { return nil }
-
-// TestAnEvictionThatHasBegunIsFinished: a replica that stops would else leave budgets used up for nothing.
-func TestAnEvictionThatHasBegunIsFinished(t *testing.T) {
-	asked, cut, after := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	d, err := New(Config{Client: noClient{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newRun(d, "n1", Observer{}, func(ctx context.Context, _ rest.Interface, _ *corev1.Pod) verdict {
-		close(asked)
-		<-cut
-		after <- ctx.Err()
-		return verdict{outcome: leaving}
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	r.evictAll(ctx, &wg, []*corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Name: "web", UID: "1"}}}, time.Now())
-	<-asked
-	cancel()
-	close(cut)
-	if err := <-after; err != nil {
-		t.Errorf("the request was cut with the drain: %v", err)
-	}
-	wg.Wait() // the end of the drain does not wait for somebody who takes the answer
 }

@@ -72,7 +72,11 @@ func newRun(d *Drainer, node string, o Observer, send func(context.Context, rest
 
 // loop evicts until the node is empty, ctx ends or a pod is refused for good.
 func (r *run) loop(ctx context.Context) error {
-	// Everything started here ends before loop returns.
+	// Everything started here ends before loop returns. A request that is cut may have taken its share of the budget and
+	// not evicted the pod; Kubernetes gives that back only after two minutes, in which no pod of that budget can be
+	// evicted. So what was begun is finished, unless all pods are known to be gone: then nothing is left to wait for.
+	sending, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -103,6 +107,7 @@ func (r *run) loop(ctx context.Context) error {
 						r.evicted++
 					}
 				}
+				cut()
 				r.tell(0)
 				return nil
 			}
@@ -115,7 +120,7 @@ func (r *run) loop(ctx context.Context) error {
 			}
 			r.heard, r.again = now, min(2*r.again, maxRecheck)
 		} else {
-			wait = min(r.evictAll(ctx, &wg, left, now), silence-now.Sub(r.heard))
+			wait = min(r.evictAll(ctx, sending, &wg, left, now), silence-now.Sub(r.heard))
 		}
 		if err := r.await(ctx, wait); err != nil {
 			return err
@@ -162,8 +167,8 @@ func (r *run) remaining(store cache.Store) []*corev1.Pod {
 	return left
 }
 
-// evictAll starts what is due and returns how long until the next thing is.
-func (r *run) evictAll(ctx context.Context, wg *sync.WaitGroup, left []*corev1.Pod, now time.Time) time.Duration {
+// evictAll starts what is due and returns how long until the next thing is. Requests are sent with a context of their own.
+func (r *run) evictAll(ctx, sending context.Context, wg *sync.WaitGroup, left []*corev1.Pod, now time.Time) time.Duration {
 	wait := time.Hour // the watch and the results wake us, this only has to be finite
 	for _, pod := range left {
 		p := r.pods[pod.UID]
@@ -187,9 +192,7 @@ func (r *run) evictAll(ctx context.Context, wg *sync.WaitGroup, left []*corev1.P
 		}
 		p.asking = true
 		wg.Go(func() {
-			// A request that is cut may have taken its share of the budget and not evicted the pod; Kubernetes gives that
-			// back only after two minutes, in which no pod of that budget can be evicted. So what was begun is finished.
-			res := result{pod.UID, r.send(context.WithoutCancel(ctx), r.d.cfg.Client.PolicyV1().RESTClient(), pod)}
+			res := result{pod.UID, r.send(sending, r.d.cfg.Client.PolicyV1().RESTClient(), pod)}
 			select {
 			case r.results <- res:
 			case <-ctx.Done():
