@@ -227,7 +227,9 @@ func TestWatchOffATerminalPrintsALineForEachChange(t *testing.T) {
 	text := format("")
 	s := &shower{out: &out, stderr: &stderr, format: &text, said: map[string]nodeReport{}}
 	a := nodeReport{Name: "a", State: "Idle", WantedState: "Idle", Version: "1.20.0", Slot: "A", Message: "1.21.0 is available"}
-	for _, look := range [][]nodeReport{{a}, {a}, {{Name: "a", State: "Idle", WantedState: "StagedAndPerformedUpdate", Version: "1.20.0", Slot: "A"}}, {}} {
+	notReady := a // which the line does not show
+	a.Ready = true
+	for _, look := range [][]nodeReport{{a}, {a}, {notReady}, {{Name: "a", State: "Idle", WantedState: "StagedAndPerformedUpdate", Version: "1.20.0", Slot: "A"}}, {}} {
 		if err := s.lines(look, noon); err != nil {
 			t.Fatal(err)
 		}

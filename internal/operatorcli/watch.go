@@ -246,10 +246,11 @@ func (s *shower) lines(report []nodeReport, now time.Time) error {
 	seen := map[string]bool{}
 	for _, r := range report {
 		seen[r.Name] = true
-		if before, ok := s.said[r.Name]; ok && reflect.DeepEqual(before, r) {
+		before, ok := s.said[r.Name]
+		s.said[r.Name] = r
+		if ok && (reflect.DeepEqual(before, r) || !s.format.data() && sentence(&before) == sentence(&r)) {
 			continue
 		}
-		s.said[r.Name] = r
 		if err := s.line(&r, now); err != nil {
 			return err
 		}
@@ -276,7 +277,13 @@ func (s *shower) line(r *nodeReport, now time.Time) error {
 		}
 		return err
 	}
-	parts := []string{now.Format(time.TimeOnly), r.Name}
+	_, err := fmt.Fprintln(s.out, now.Format(time.TimeOnly)+"  "+sentence(r))
+	return err
+}
+
+// sentence is a node on one line.
+func sentence(r *nodeReport) string {
+	parts := []string{r.Name}
 	for _, p := range []string{r.state(), r.Version} {
 		if p != "" {
 			parts = append(parts, p)
@@ -288,8 +295,7 @@ func (s *shower) line(r *nodeReport, now time.Time) error {
 	if d := r.doing(); d != "" {
 		parts = append(parts, d)
 	}
-	_, err := fmt.Fprintln(s.out, printable(strings.Join(parts, "  ")))
-	return err
+	return printable(strings.Join(parts, "  "))
 }
 
 // draw puts the table where the last one was. The sequences are ECMA-48's CUU and ED.
