@@ -117,9 +117,9 @@ FUZZ ?= .
 ENDED_IN_TIME = awk '/^--- FAIL/ {fails++; next} fails && /^    / {causes++; late += /^    context deadline exceeded$$/} END {exit !(fails == 1 && causes == 1 && late == 1)}'
 .PHONY: fuzz
 fuzz: build controlplane ## Run each fuzz test for FUZZTIME (60s); FUZZ, a pattern, selects some
-	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; failed=""; \
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; failed=""; ran=""; \
 	while IFS=: read -r file func; do \
-		name=$${func#func }; dir=$${file%/*}; one=""; \
+		name=$${func#func }; dir=$${file%/*}; one=""; ran=1; \
 		if grep -qs kubetest.Start "$$dir"/*_test.go; then one="-parallel 1"; fi; \
 		echo "== $$name in $$dir"; \
 		{ $(TEST_ENV) go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$one "./$$dir" </dev/null 2>&1 | tee "$$log" || $(ENDED_IN_TIME) "$$log"; } && \
@@ -128,6 +128,7 @@ fuzz: build controlplane ## Run each fuzz test for FUZZTIME (60s); FUZZ, a patte
 			END {if (runs <= seeds) {print "fuzz: error: no input was run but the seeds: give it more FUZZTIME"; exit 1}}' "$$log" || \
 		failed+=" $$name"; \
 	done < <(grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' api cmd internal lab | grep -E -- '$(FUZZ)' | sort -u); \
+	[ -n "$$ran" ] || { echo "fuzz: error: no fuzz test matches '$(FUZZ)'" >&2; exit 1; }; \
 	if [ -n "$$failed" ]; then \
 		echo "fuzz: error: failed:$$failed" >&2; \
 		echo "fuzz: hint: inputs that fail are now below testdata/fuzz: commit them with the fix" >&2; \
