@@ -66,7 +66,7 @@ func newHelmUser(c cluster, kubeconfig string) *helmUser {
 		t.Fatalf("helm is missing: run the tests by 'make test', which builds it: %v", err)
 	}
 	u := &helmUser{cluster: c, dir: t.TempDir()}
-	u.env = append(os.Environ(), "PATH="+tools+":"+os.Getenv("PATH"), "KUBECONFIG="+kubeconfig, "HOME="+t.TempDir())
+	u.env = append(os.Environ(), "PATH="+tools+":"+binDir(t)+":"+os.Getenv("PATH"), "KUBECONFIG="+kubeconfig, "HOME="+u.home(kubeconfig))
 	repository, err := filepath.Abs("..")
 	if err == nil {
 		err = os.Symlink(filepath.Join(repository, "deploy"), filepath.Join(u.dir, "deploy"))
@@ -78,6 +78,23 @@ func newHelmUser(c cluster, kubeconfig string) *helmUser {
 		t.Fatal(err)
 	}
 	return u
+}
+
+// home makes a home directory, with the file that says how to reach the cluster where kubectl looks for it.
+func (u *helmUser) home(kubeconfig string) string {
+	u.t.Helper()
+	home := u.t.TempDir()
+	data, err := os.ReadFile(kubeconfig)
+	if err == nil {
+		err = os.Mkdir(filepath.Join(home, ".kube"), 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(home, ".kube", "config"), data, 0o600)
+	}
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return home
 }
 
 // run runs a shell script.
@@ -118,18 +135,30 @@ func (u *helmUser) chart(name string, objects []*unstructured.Unstructured) stri
 // guideForHelm returns the shell blocks of the section that tells how to upgrade with Helm.
 func guideForHelm(t *testing.T) []string {
 	t.Helper()
-	guide, err := os.ReadFile(filepath.Join("..", "docs", "operator", "upgrade-from-brupop.md"))
+	_, section, _ := strings.Cut(operatorPage(t, "upgrade-from-brupop.md"), "\n## With Helm\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := shellBlocks(section)
+	if len(blocks) != 2 || !strings.Contains(blocks[0], newImage) {
+		t.Fatalf("the guide has %d blocks, want that of the upgrade and that of one release: %q", len(blocks), blocks)
+	}
+	return blocks
+}
+
+// operatorPage returns a page of the operator's documents.
+func operatorPage(t *testing.T, name string) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "docs", "operator", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(guide), "\n## With Helm\n")
-	section, _, _ = strings.Cut(section, "\n## ")
+	return string(page)
+}
+
+// shellBlocks returns the commands that a text tells to type.
+func shellBlocks(text string) []string {
 	var blocks []string
-	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(text, -1) {
 		blocks = append(blocks, m[1])
-	}
-	if len(blocks) != 2 || !strings.Contains(blocks[0], newImage) {
-		t.Fatalf("the guide has %d blocks, want that of the upgrade and that of one release: %q", len(blocks), blocks)
 	}
 	return blocks
 }
@@ -289,6 +318,12 @@ func (c cluster) leaveCordoned(node string) {
 		}
 		return len(pods.Items) == 0
 	})
+	c.markCordoned(node)
+}
+
+// markCordoned gives a node the marks of an update.
+func (c cluster) markCordoned(node string) {
+	c.t.Helper()
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}
 	patch := `{"metadata":{"annotations":{"` + brupopv2.CordonedByAnnotation + `":"` + brupopv2.CordonOwner + `"}},"spec":{"unschedulable":true}}`
 	if err := c.Patch(c.t.Context(), n, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
