@@ -161,6 +161,23 @@ func TestAOneShotRunLastsUntilNothingIsLeft(t *testing.T) {
 	}
 }
 
+// TestARunWaitsForTheOwnNode, which lets others go first for a while although it could start.
+func TestARunWaitsForTheOwnNode(t *testing.T) {
+	s, err := window.New(window.Config{Expression: "0 0 13 * * *"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := gate{schedule: s, known: true, running: true}
+	g.saw(plan.Decision{Waiting: []plan.Wait{{Node: "own", Reason: plan.OwnNodeLast}}})
+	if !g.running {
+		t.Error("the run ended before the own node has started")
+	}
+	g.saw(plan.Decision{Waiting: []plan.Wait{{Node: "own", Reason: plan.UpToDate}}})
+	if g.running {
+		t.Error("the run goes on with nothing to do")
+	}
+}
+
 // TestANewLeaderGoesOnWithTheRun is a restart in the middle of a one-shot run.
 func TestANewLeaderGoesOnWithTheRun(t *testing.T) {
 	under := shadow("a")
