@@ -85,6 +85,7 @@ func TestUpIsReachableFromOutsideAndLeavesNothing(t *testing.T) {
 	if err != nil || os1.VersionID != "1.20.0" {
 		t.Errorf("asking a host's socket: %+v, %v", os1, err)
 	}
+	settingsCount(ctx, t, access.Hosts[0].Socket)
 	resp, err := http.Get(access.Repository + "1.root.json")
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +102,27 @@ func TestUpIsReachableFromOutsideAndLeavesNothing(t *testing.T) {
 	}
 	if left := processesNaming(t, access.Dir); len(left) > 0 {
 		t.Errorf("processes are left: %q", left)
+	}
+}
+
+// settingsCount checks that a host has booted with its user data, and obeys what is set later.
+func settingsCount(ctx context.Context, t *testing.T, socket string) {
+	t.Helper()
+	api := hostapi.New(socket)
+	defer api.Close()
+	for _, r := range []struct{ method, path, body string }{
+		{http.MethodPatch, "/settings?tx=lock", `{"updates":{"version-lock":"1.20.0"}}`},
+		{http.MethodPost, "/tx/commit_and_apply?tx=lock&wait=true", ""},
+	} {
+		if code, reply, err := api.Do(ctx, r.method, r.path, []byte(r.body)); err != nil || code >= 300 {
+			t.Errorf("%s %s: %d %s %v", r.method, r.path, code, reply, err)
+		}
+	}
+	conf, err := os.ReadFile(filepath.Join(filepath.Dir(socket), "..", "etc", "updog.toml"))
+	for _, line := range []string{`version_lock = "1.20.0"`, `metadata_base_url = "http://10.0.0.2/`} {
+		if err != nil || !strings.Contains(string(conf), line) {
+			t.Errorf("the host's settings of updates do not say %s: %v\n%s", line, err, conf)
+		}
 	}
 }
 

@@ -272,7 +272,7 @@ func (l *Lab) powerOn(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := l.makeDisk(ctx, m, i*maxSeed/l.cfg.Nodes); err != nil {
+		if err := l.makeDisk(ctx, m, name, i*maxSeed/l.cfg.Nodes); err != nil {
 			return fmt.Errorf("making the disk of %s: %w", name, err)
 		}
 		l.machines = append(l.machines, m)

@@ -18,13 +18,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/drydock-os/drydock/lab/machine"
 )
 
-// variant is what the lab's images are called; it only has to be the same everywhere.
-const variant = "aws-k8s-1.36"
+// variant is what the lab's images are called. Hosts of it have no cloud to ask at boot, and leave the kubelet alone: the
+// lab's takes no settings, and would be looked for at an address that all hosts share.
+const variant = "metal-dev"
 
 // headerLimit bounds how long a client of the repository may take to say what it wants.
 const headerLimit = 10 * time.Second
@@ -149,17 +151,27 @@ func flipByte(repo, version string) error {
 
 func (l *Lab) masterDisk() string { return filepath.Join(l.cfg.Dir, "disk.img") }
 
-// makeDisk gives a host its own copy of the disk and tells it where updates come from.
-func (l *Lab) makeDisk(ctx context.Context, m *machine.Machine, seed int) error {
-	if err := os.MkdirAll(filepath.Join(m.Root(), "etc"), 0o755); err != nil {
+// makeDisk gives a host its own copy of the disk, and user data that tells it its name and where updates come from.
+func (l *Lab) makeDisk(ctx context.Context, m *machine.Machine, name string, seed int) error {
+	local := filepath.Join(m.Root(), "local")
+	if err := os.MkdirAll(local, 0o755); err != nil {
 		return err
 	}
 	if err := copySparse(ctx, l.masterDisk(), m.Disk()); err != nil {
 		return err
 	}
-	conf := fmt.Sprintf("metadata_base_url = %q\ntargets_base_url = %q\nseed = %d\nversion_lock = \"latest\"\nignore_waves = false\n",
-		l.repo.url()+variant+"/"+arch()+"/", l.repo.url()+"targets/", seed)
-	return os.WriteFile(filepath.Join(m.Root(), "etc", "updog.toml"), []byte(conf), 0o644)
+	data, err := toml.Marshal(map[string]any{"settings": map[string]any{
+		"network": map[string]any{"hostname": name},
+		"updates": map[string]any{
+			"metadata-base-url": l.repo.url() + variant + "/" + arch() + "/",
+			"targets-base-url":  l.repo.url() + "targets/",
+			"seed":              seed,
+		},
+	}})
+	if err != nil {
+		return fmt.Errorf("writing user data: %w", err)
+	}
+	return os.WriteFile(filepath.Join(local, "user-data-defaults.toml"), data, 0o600)
 }
 
 // copySparse copies a file's data and leaves its holes out.

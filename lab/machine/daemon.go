@@ -5,6 +5,7 @@ package machine
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,6 +83,36 @@ func (m *Machine) runDaemon(ctx context.Context, sys system, log io.Writer, read
 		err = errors.New("it ended by itself")
 	}
 	return err
+}
+
+// bootPrograms bring the settings of a boot from user data to files, in the order of the units in deploy/systemd. What
+// comes before them, migrations and the store, the daemon does itself.
+var bootPrograms = [][]string{
+	{"early-boot-config"}, {"settings-committer"}, {"sundog"}, {"settings-committer"}, {"thar-be-settings", "--all"},
+}
+
+// bootLimit bounds one of them.
+const bootLimit = time.Minute
+
+// bootPath runs the programs of a boot, once the API answers and before any service starts. Where one fails, the boot
+// stops, as the units of an image would have it.
+func (m *Machine) bootPath(ctx context.Context, sys system) error {
+	for _, args := range bootPrograms {
+		limited, cancel := context.WithTimeout(ctx, bootLimit)
+		cmd := exec.CommandContext(limited, filepath.Join(sys.tree, "usr", "bin", "hostd"), append(args, "--root", m.Root())...)
+		cmd.Env = []string{"PATH=/usr/bin:/bin"}
+		cmd.Dir = m.cfg.Dir
+		cmd.WaitDelay = killWait
+		out, err := cmd.CombinedOutput()
+		cancel()
+		if ctx.Err() != nil {
+			return nil // the power was cut
+		}
+		if err != nil {
+			return fmt.Errorf("the boot stopped at %s: %w: %s", args[0], err, bytes.TrimSpace(out))
+		}
+	}
+	return nil
 }
 
 func (m *Machine) setDaemon(p *os.Process) {

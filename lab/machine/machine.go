@@ -34,8 +34,8 @@ type Config struct {
 	Cache      string        // unpacked systems by root hash, shared between hosts
 	RebootTime time.Duration // how long the machine is dark during a reboot
 	NewBootID  func() string // a fresh boot id in the kernel's form
-	// Services runs what comes up after the host's API answers (the node runner) until its ctx is
-	// cancelled, which is how the power is cut. An error ends the machine.
+	// Services runs what comes up after the host's API answers and its settings are applied (the node runner) until its
+	// ctx is cancelled, which is how the power is cut. An error ends the machine.
 	Services func(ctx context.Context, b Boot) error
 	// Notify is told what happens, in order, from one goroutine at a time.
 	Notify func(Event)
@@ -189,6 +189,10 @@ func (m *Machine) live(ctx context.Context, sys system, button *powerButton) err
 		case <-limit.C:
 			failed <- fmt.Errorf("the host API did not answer within %v; see %s", readyLimit, m.daemonLog())
 		case <-ready:
+			if err := m.bootPath(up, sys); err != nil {
+				failed <- err
+				return
+			}
 			failed <- m.cfg.Services(up, sys.boot)
 		}
 	})
@@ -211,7 +215,7 @@ func (m *Machine) live(ctx context.Context, sys system, button *powerButton) err
 
 // prepare makes the directories of the host.
 func (m *Machine) prepare() error {
-	for _, d := range []string{"run", "etc", "var", "proc/sys/kernel/random"} {
+	for _, d := range []string{"run", "etc", "var/lib/bottlerocket", "local", "proc/sys/kernel/random"} {
 		if err := os.MkdirAll(filepath.Join(m.Root(), d), 0o755); err != nil {
 			return err
 		}
