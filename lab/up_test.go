@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
 	brupopv2 "github.com/drydock-os/drydock/api/brupop/v2"
@@ -130,14 +132,10 @@ func settingsCount(ctx context.Context, t *testing.T, socket string) {
 func followLogs(ctx context.Context, t *testing.T, kube kubernetes.Interface, component, says string) {
 	t.Helper()
 	pods := kube.CoreV1().Pods(brupopv2.DefaultNamespace)
-	list, err := pods.List(ctx, metav1.ListOptions{LabelSelector: brupopv2.ComponentLabel + "=" + component})
-	if err != nil || len(list.Items) == 0 {
-		t.Errorf("%d pods of the %s: %v", len(list.Items), component, err)
-		return
-	}
-	log, err := pods.GetLogs(list.Items[0].Name, &corev1.PodLogOptions{Follow: true}).Stream(ctx)
+	name := readyPod(ctx, t, pods, brupopv2.ComponentLabel+"="+component)
+	log, err := pods.GetLogs(name, &corev1.PodLogOptions{Follow: true}).Stream(ctx)
 	if err != nil {
-		t.Errorf("following the log of %s: %v", list.Items[0].Name, err)
+		t.Errorf("following the log of %s: %v", name, err)
 		return
 	}
 	defer log.Close()
@@ -148,7 +146,27 @@ func followLogs(ctx context.Context, t *testing.T, kube kubernetes.Interface, co
 		}
 		read.WriteString(lines.Text() + "\n")
 	}
-	t.Errorf("the log of %s does not say %q:\n%s", list.Items[0].Name, says, read.String())
+	t.Errorf("the log of %s does not say %q:\n%s", name, says, read.String())
+}
+
+// readyPod waits for a pod that is ready, and returns its name.
+func readyPod(ctx context.Context, t *testing.T, pods typedcorev1.PodInterface, selector string) string {
+	t.Helper()
+	seen, err := pods.Watch(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seen.Stop()
+	for e := range seen.ResultChan() {
+		pod, ok := e.Object.(*corev1.Pod)
+		if ok && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		}) {
+			return pod.Name
+		}
+	}
+	t.Fatalf("no pod of %s became ready: %v", selector, ctx.Err())
+	return ""
 }
 
 // TestSideBySide runs two labs at the same time; a third one wants the directory of the first.
