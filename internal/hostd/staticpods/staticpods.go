@@ -103,7 +103,7 @@ func read(file string) (map[string]pod, error) {
 // write replaces a manifest whole: the kubelet may look at any time, and leaves out names that begin with a dot.
 func write(dir, name, manifest string) error {
 	if !validName.MatchString(name) {
-		return errors.New("the name is none")
+		return errors.New("the name may be up to 76 letters, digits and dashes, and nothing else")
 	}
 	if manifest == "" {
 		return errors.New("no manifest is set")

@@ -26,7 +26,7 @@ func TestTheFolderFollowsTheSettings(t *testing.T) {
 		{"another manifest, and both", "[static-pods.a]\nenabled = true\nmanifest = 'QQ=='\n[static-pods.b]\nenabled = true\nmanifest = 'Yg=='\n",
 			map[string]string{"a.yaml": "A", "b.yaml": "b"}, nil},
 		{"one that is wrong does not run on", "[static-pods.a]\nenabled = true\nmanifest = '?'\n[static-pods.b]\nenabled = true\nmanifest = 'Yg=='\n[static-pods.c]\nenabled = true\n[static-pods.'../d']\nenabled = true\nmanifest = 'ZA=='\n",
-			map[string]string{"b.yaml": "b"}, []string{"static-pods.a: the manifest is not base64", "static-pods.c: no manifest is set", "static-pods.../d: the name is none"}},
+			map[string]string{"b.yaml": "b"}, []string{"static-pods.a: the manifest is not base64", "static-pods.c: no manifest is set", "static-pods.../d: the name may be up to 76"}},
 		{"no TOML", "[", map[string]string{"b.yaml": "b"}, []string{"reading static pods: "}},
 		{"none", "# none\n", map[string]string{}, nil},
 	} {
