@@ -339,6 +339,8 @@ func TestNoEventIsLostWithItsLeader(t *testing.T) {
 	t.Parallel()
 	const limit = 1
 	w := newWorld(t, 6)
+	leads := make(chan struct{})
+	var first sync.Once
 	leader := w.startWith(func(c *controller.Config) {
 		c.MaxConcurrent = limit
 		c.REST.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -346,10 +348,15 @@ func TestNoEventIsLostWithItsLeader(t *testing.T) {
 				if strings.Contains(r.URL.Path, "/events") {
 					return nil, errors.New("no answer")
 				}
-				return next.RoundTrip(r)
+				answer, err := next.RoundTrip(r)
+				if err == nil && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/leases") && answer.StatusCode == http.StatusCreated {
+					first.Do(func() { close(leads) })
+				}
+				return answer, err
 			})
 		})
 	})
+	w.wait("the first replica to lead", leads)
 	watching := make(chan struct{})
 	var once sync.Once
 	w.startWith(func(c *controller.Config) {
