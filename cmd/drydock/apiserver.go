@@ -17,7 +17,7 @@ import (
 	"github.com/drydock-os/drydock/internal/apiserver/drain"
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/logging"
-	"github.com/drydock-os/drydock/internal/operatorcli"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/setting"
 	"github.com/drydock-os/drydock/internal/termination"
 )
@@ -35,7 +35,7 @@ func apiServerCommand(p process) *cobra.Command {
 		Short: "Serve the nodes' agents: report status, cordon, drain (every replica works)",
 		Long: "Serve the nodes' agents: report status, cordon, drain (every replica works).\n\nEnvironment:\n" +
 			setting.Help(apiServerTable(&apiServerEnv{})),
-		Args: operatorcli.NoArgs,
+		Args: program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := p.apiServerEnv(&env)
 			if err != nil {
@@ -75,7 +75,7 @@ func releaseNodesCommand(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release-nodes",
 		Short: "Lift the operator's cordons and other marks from all nodes, after it was uninstalled",
-		Args:  operatorcli.NoArgs,
+		Args:  program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var logs logging.Config
 			if err := setting.Apply(p.env, logs.Settings("apiserver")); err != nil {

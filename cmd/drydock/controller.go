@@ -10,7 +10,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/controller"
-	"github.com/drydock-os/drydock/internal/operatorcli"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/setting"
 )
 
@@ -27,7 +27,7 @@ func controllerCommand(p process) *cobra.Command {
 		Short: "Decide which node is updated when (one leader among its replicas)",
 		Long: "Decide which node is updated when (one leader among its replicas).\n\nEnvironment:\n" +
 			setting.Help(controllerTable(&controllerEnv{})),
-		Args: operatorcli.NoArgs,
+		Args: program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := p.controllerEnv(&env); err != nil {
 				return err

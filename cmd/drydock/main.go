@@ -22,6 +22,7 @@ import (
 
 	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/operatorcli"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/internal/termination"
 )
 
@@ -75,7 +76,7 @@ func newRoot(p process, plugin bool) *cobra.Command {
 		Short:         "Update container hosts, node by node",
 		SilenceErrors: true, // run prints them, once
 		SilenceUsage:  true,
-		Args:          operatorcli.NoArgs,
+		Args:          program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},

@@ -20,7 +20,7 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"--help", 0, "Run containers of the host itself", ""},
 		{"", 2, "", "host-ctr: error: no command given\nhost-ctr: hint: see 'host-ctr --help'\n"},
-		{"fly", 2, "", `host-ctr: error: unexpected argument "fly"`},
+		{"fly", 2, "", `host-ctr: error: host-ctr has no command "fly"`},
 		{"run --source x", 2, "", `container id "": want 1 to 76 letters`},
 		{"run --container-id ../x --source x", 2, "", `container id "../x"`},
 		{"run --container-id x --container-type pod --source x", 2, "", `container type "pod": want host or bootstrap`},

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 func newDownCmd() *cobra.Command {
@@ -19,7 +21,7 @@ func newDownCmd() *cobra.Command {
 		Short: "Remove the directories of labs that no longer run",
 		Long: "down removes what can outlive a lab: directories kept by 'lab run --keep', and those of labs that were killed\n" +
 			"before they could clean up. Processes, mounts and namespaces never outlive a lab; labs that run are left alone.",
-		Args: noArgs,
+		Args: program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			base := labsDir()
 			entries, err := os.ReadDir(base)

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/lab/sandbox"
 )
 
@@ -69,7 +70,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		Long:          "lab runs a real Kubernetes control plane, hosts with real A/B disks, a signed update repository\nand the update operator on this machine, inside namespaces of its own.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          noArgs,
+		Args:          program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cli.WithHint(cli.Usagef("no command given"), "run 'lab --help' to see the commands, or 'lab run' for the whole show")
 		},
@@ -84,13 +85,4 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(newRunCmd(), newUpCmd(), newScaleCmd(), newDownCmd())
 	return root
-}
-
-// noArgs refuses arguments as a mistake on the command line.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong in a command
-	return cli.Unexpected(cmd.CommandPath(), args[0], cmd.HasAvailableSubCommands(), cmd.SuggestionsFor(args[0]))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/lab/fleet"
 	"github.com/drydock-os/drydock/lab/sandbox"
 )
@@ -27,7 +28,7 @@ func newRunCmd() *cobra.Command {
 			"workload with a PodDisruptionBudget stays up, and ends.\n\n" +
 			"It exits with 0 only if every host really booted its other slot into the new version, every node is Ready and\n" +
 			"schedulable, and neither the budget nor the concurrency limit was violated on any watch event.",
-		Args: noArgs,
+		Args: program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.config()
 			if err != nil {

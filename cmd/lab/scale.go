@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/lab/fleet"
 	"github.com/drydock-os/drydock/lab/sandbox"
 )
@@ -21,7 +22,7 @@ func newScaleCmd() *cobra.Command {
 			"machines: their hosts are simulated, their agents run as parts of this program. It updates all of them and reports\n" +
 			"what the operator took for it: memory, time of decisions, requests, and what it asks for when nothing is to be done.\n\n" +
 			"It exits with 0 only if every node was updated and the concurrency limit was never violated on any watch event.",
-		Args: noArgs,
+		Args: program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.config()
 			if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/program"
 	"github.com/drydock-os/drydock/lab/fleet"
 	"github.com/drydock-os/drydock/lab/sandbox"
 )
@@ -26,7 +27,7 @@ func newUpCmd() *cobra.Command {
 		Long: "up starts the control plane, the hosts, the repository and, unless told otherwise, the operator, prints how to\n" +
 			"reach each of them and stays until Ctrl-C. The kubeconfig works with kubectl on this machine.\n\n" +
 			"The operator takes a node on when it has the label bottlerocket.aws/updater-interface-version=2.0.0.",
-		Args: noArgs,
+		Args: program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.config()
 			if err != nil {

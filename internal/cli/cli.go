@@ -66,19 +66,6 @@ func Usagef(format string, args ...any) error {
 	return Usage(fmt.Errorf(format, args...))
 }
 
-// Unexpected is for an argument that a command does not take. For one that only has commands below it, near are the names of
-// those that may have been meant.
-func Unexpected(command, arg string, hasCommands bool, near []string) error {
-	if !hasCommands {
-		return WithHint(Usagef("%s takes no argument, but got %q", command, arg), "run '%s --help'", command)
-	}
-	hint := fmt.Sprintf("'%s --help' lists the commands", command)
-	if len(near) > 0 {
-		hint = fmt.Sprintf("did you mean '%s %s'? %s", command, strings.Join(near, "' or '"+command+" "), hint)
-	}
-	return WithHint(Usagef("%s has no command %q", command, arg), "%s", hint)
-}
-
 // ExitCode tells with which code a program that got err should exit.
 func ExitCode(err error) int {
 	if err == nil {

@@ -46,19 +46,6 @@ func TestPrintError(t *testing.T) {
 	}
 }
 
-func TestAnUnexpectedArgument(t *testing.T) {
-	for want, err := range map[string]error{
-		"p: error: p status takes no argument, but got \"x\"\np: hint: run 'p status --help'\n":                      Unexpected("p status", "x", false, []string{"y"}),
-		"p: error: p has no command \"x\"\np: hint: 'p --help' lists the commands\n":                                 Unexpected("p", "x", true, nil),
-		"p: error: p has no command \"u\"\np: hint: did you mean 'p up' or 'p run'? 'p --help' lists the commands\n": Unexpected("p", "u", true, []string{"up", "run"}),
-	} {
-		var out strings.Builder
-		if code := PrintError(&out, "p", err); code != ExitUsage || out.String() != want {
-			t.Errorf("exit %d, printed %q, want %q", code, out.String(), want)
-		}
-	}
-}
-
 func TestOneIsNotMany(t *testing.T) {
 	for want, got := range map[string]string{"0 nodes": Count(0, "node"), "1 node": Count(1, "node"), "2 nodes": Count(2, "node")} {
 		if got != want {

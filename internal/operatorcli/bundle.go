@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 func (t *tool) bundleCommand() *cobra.Command {
@@ -34,7 +35,7 @@ key. Look through it all the same before you pass it on: it names your nodes and
 
 What cannot be read is left out, and named in the file about.yaml of the bundle.`,
 		Example: fmt.Sprintf("  %[1]s support-bundle\n  %[1]s support-bundle --file - | tar tz", t.Program),
-		Args:    NoArgs,
+		Args:    program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := t.connect()
 			if err != nil {

@@ -23,7 +23,6 @@ import (
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/drydock-os/drydock/internal/cli"
 	"github.com/drydock-os/drydock/internal/plan"
 )
 
@@ -95,15 +94,6 @@ func commands(t *tool) []*cobra.Command {
 		}
 	}
 	return all
-}
-
-// NoArgs refuses arguments as a mistake on the command line.
-func NoArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	cmd.SuggestionsMinimumDistance = 2 // letters that may be wrong in a command
-	return cli.Unexpected(cmd.CommandPath(), args[0], cmd.HasAvailableSubCommands(), cmd.SuggestionsFor(args[0]))
 }
 
 // warn tells of something that is missing from the answer, without failing it.

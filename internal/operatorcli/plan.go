@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/drydock-os/drydock/internal/plan"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 func (t *tool) planCommand() *cobra.Command {
@@ -26,7 +27,7 @@ func (t *tool) planCommand() *cobra.Command {
 
 The plan is made by the code that the controller runs, with the settings of the controller that is deployed. Nothing
 is changed. The controller carries a move out as soon as it sees it, so that moves are rarely seen here while one runs.`,
-		Args: NoArgs,
+		Args: program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := t.connect()
 			if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 func (t *tool) statusCommand() *cobra.Command {
@@ -32,7 +33,7 @@ JSON object on a line) for each change, until Ctrl-C.
 Exit codes: 0 all is fine or being worked on, 1 the cluster did not answer, 2 the command line is wrong,
 3 with --exit-code: the last attempt of at least one node failed, or its record cannot be read.`,
 		Example: fmt.Sprintf("  %[1]s status\n  %[1]s status --watch\n  %[1]s status -o json | jq '.nodes[] | select(.failed)'", t.Program),
-		Args:    NoArgs,
+		Args:    program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch && exitCode {
 				return usageOf(cmd, "--exit-code is about one moment and --watch about many: give one of them")

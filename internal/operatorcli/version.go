@@ -16,6 +16,7 @@ import (
 
 	v2 "github.com/drydock-os/drydock/api/brupop/v2"
 	"github.com/drydock-os/drydock/internal/cli"
+	"github.com/drydock-os/drydock/internal/program"
 )
 
 func (t *tool) versionCommand() *cobra.Command {
@@ -27,7 +28,7 @@ func (t *tool) versionCommand() *cobra.Command {
 		Long: `Print the version of this program and, if a cluster answers, of what is deployed.
 
 A cluster that does not answer, or that has no operator, is no error: what is known is printed.`,
-		Args: NoArgs,
+		Args: program.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report := versionReport{Client: t.Version, Go: runtime.Version()}
 			if !clientOnly {

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,12 +65,22 @@ func Run(ctx context.Context, root *cobra.Command, args []string, kind Kind) int
 	return cli.PrintError(root.ErrOrStderr(), root.Name(), err)
 }
 
-// NoArguments refuses words that are neither commands nor flags.
+// NoArguments refuses words that are neither commands nor flags. Where there are commands, the hint names those that may
+// have been meant.
 func NoArguments(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return WithUsage(c, cli.Usagef("unexpected argument %q", args[0]))
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	path := c.CommandPath()
+	if !c.HasAvailableSubCommands() {
+		return WithUsage(c, cli.Usagef("%s takes no argument, but got %q", path, args[0]))
+	}
+	hint := fmt.Sprintf("'%s --help' lists the commands", path)
+	c.SuggestionsMinimumDistance = 2 // letters that may be wrong in a command
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean '%s %s'? %s", path, strings.Join(near, "' or '"+path+" "), hint)
+	}
+	return cli.WithHint(cli.Usagef("%s has no command %q", path, args[0]), "%s", hint)
 }
 
 // NoCommand is for a command that only has commands below it.

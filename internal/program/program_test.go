@@ -19,6 +19,7 @@ func run(t *testing.T, kind Kind, do func(context.Context) error, args ...string
 	t.Helper()
 	var out, errs bytes.Buffer
 	root := New(&cobra.Command{Use: "prog", Short: "Try"}, "1.2.3", &out, &errs)
+	root.AddCommand(&cobra.Command{Use: "walk", Args: NoArguments, RunE: NoCommand})
 	root.AddCommand(&cobra.Command{Use: "work", Args: NoArguments, RunE: func(c *cobra.Command, _ []string) error { return do(c.Context()) }})
 	code = Run(t.Context(), root, args, kind)
 	return code, out.String(), errs.String()
@@ -38,9 +39,10 @@ func TestTheEndOfAProgram(t *testing.T) {
 		{"has said it all", ExitCode(7), "work", 7, "", ""},
 		{"asks for its version", nil, "--version", 0, "prog version 1.2.3 (go", ""},
 		{"no command", nil, "", 2, "", "prog: error: no command given\nprog: hint: see 'prog --help'\n"},
-		{"no such command", nil, "fly", 2, "", "prog: error: unexpected argument \"fly\"\nprog: hint: see 'prog --help'\n"},
+		{"no such command", nil, "fly", 2, "", "prog: error: prog has no command \"fly\"\nprog: hint: 'prog --help' lists the commands\n"},
+		{"one that is nearly there", nil, "wolk", 2, "", "prog: error: prog has no command \"wolk\"\nprog: hint: did you mean 'prog walk' or 'prog work'? 'prog --help' lists the commands\n"},
 		{"no such flag", nil, "work --fly", 2, "", "prog: error: unknown flag: --fly\nprog: hint: see 'prog work --help'\n"},
-		{"an argument too many", nil, "work hard", 2, "", "prog: error: unexpected argument \"hard\"\nprog: hint: see 'prog work --help'\n"},
+		{"an argument too many", nil, "work hard", 2, "", "prog: error: prog work takes no argument, but got \"hard\"\nprog: hint: see 'prog work --help'\n"},
 	} {
 		code, stdout, stderr := run(t, Task, func(context.Context) error { return c.err }, strings.Fields(c.args)...)
 		if code != c.code || !strings.HasPrefix(stdout, c.stdout) || stderr != c.stderr {
