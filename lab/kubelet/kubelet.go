@@ -35,6 +35,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -129,6 +130,8 @@ func New(cfg Config) (*Kubelet, error) {
 	}
 	conf := rest.CopyConfig(cfg.REST)
 	conf.QPS = -1 // the client's own rate limiter would delay starts after a reboot
+	conf.ContentType = runtime.ContentTypeProtobuf // as a real kubelet's
+	conf.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	if conf.UserAgent == "" {
 		conf.UserAgent = "drydock-lab-kubelet"
 	}
