@@ -16,6 +16,10 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/drydock-os/drydock/lab/network"
 )
 
 // Restarting the host daemon waits like systemd's RestartSec would, but grows from a little.
@@ -66,7 +70,7 @@ func (m *Machine) runDaemon(ctx context.Context, sys system, log io.Writer, read
 	cmd.WaitDelay = killWait
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
-	if err := cmd.Start(); err != nil {
+	if err := startYielding(cmd); err != nil {
 		return fmt.Errorf("starting the host daemon: %w", err)
 	}
 	m.setDaemon(cmd.Process)
@@ -103,16 +107,36 @@ func (m *Machine) bootPath(ctx context.Context, sys system) error {
 		cmd.Env = []string{"PATH=/usr/bin:/bin"}
 		cmd.Dir = m.cfg.Dir
 		cmd.WaitDelay = killWait
-		out, err := cmd.CombinedOutput()
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := startYielding(cmd)
+		if err == nil {
+			err = cmd.Wait()
+		}
 		cancel()
 		if ctx.Err() != nil {
 			return nil // the power was cut
 		}
 		if err != nil {
-			return fmt.Errorf("the boot stopped at %s: %w: %s", args[0], err, bytes.TrimSpace(out))
+			return fmt.Errorf("the boot stopped at %s: %w: %s", args[0], err, bytes.TrimSpace(out.Bytes()))
 		}
 	}
 	return nil
+}
+
+// hostNiceness makes a host's programs give way to the control plane and the operator (see setpriority(2)). In a cluster
+// these have machines of their own; here all hosts share theirs, and whatever writes an image would hold up every other
+// node's update.
+const hostNiceness = 10
+
+// startYielding starts a program of a host.
+func startYielding(cmd *exec.Cmd) error {
+	return network.Thread(func() error { // a program inherits the niceness of the thread that starts it
+		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, hostNiceness); err != nil {
+			return fmt.Errorf("lowering its priority: %w", err)
+		}
+		return cmd.Start()
+	})
 }
 
 func (m *Machine) setDaemon(p *os.Process) {
