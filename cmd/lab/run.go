@@ -54,6 +54,7 @@ func newRunCmd() *cobra.Command {
 
 // runInside is the main job.
 func runInside(ctx context.Context, cfg fleet.Config, f *flags, stdout io.Writer) error {
+	cfg.JoinFirst = true
 	lab, err := fleet.Start(ctx, cfg)
 	if err != nil {
 		return failed(cfg, f, err)

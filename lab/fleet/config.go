@@ -44,6 +44,9 @@ type Config struct {
 	Faults        []Fault
 	// Simulated makes the nodes without machines, if set: there is no repository, no image and no disk then.
 	Simulated *Simulated
+	// JoinFirst leaves the controller out until Roll has seen every node join and be offered the new version: an update is
+	// published to a fleet that is there, and is measured without the start of its agents.
+	JoinFirst bool
 	// WithoutOperator leaves the operator out: the cluster is for somebody else's manifests.
 	WithoutOperator bool
 	// Images maps further image references to directories that are the root of their containers.

@@ -17,6 +17,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
@@ -35,6 +36,9 @@ const (
 	workloadImage     = "registry.lab/web:1" // no lab maps it: its pods are simulated
 	workloadGrace     = int64(1)             // seconds between the eviction of a pod and its end
 )
+
+// controllerDeployment runs what starts updates.
+const controllerDeployment = "brupop-controller-deployment"
 
 // crdLimit bounds the wait for the API server to serve a new kind.
 const crdLimit = 30 * time.Second
@@ -83,6 +87,34 @@ func (m manifest) setEnv(kind, name, variable, value string) error {
 		}
 	}
 	return fmt.Errorf("the manifest has no variable %s in %s %s", variable, kind, name)
+}
+
+// hold sets the replicas of a Deployment to 0, and returns how many it was to have.
+func (m manifest) hold(deployment string) (int64, error) {
+	for _, o := range m {
+		if o.GetKind() != "Deployment" || o.GetName() != deployment {
+			continue
+		}
+		n, found, err := unstructured.NestedInt64(o.Object, "spec", "replicas")
+		if err != nil {
+			return 0, fmt.Errorf("reading replicas of Deployment %s: %w", deployment, err)
+		}
+		if !found {
+			n = 1 // the API's default
+		}
+		return n, unstructured.SetNestedField(o.Object, int64(0), "spec", "replicas")
+	}
+	return 0, fmt.Errorf("the manifest has no Deployment %s", deployment)
+}
+
+// scale sets the replicas of a Deployment of the operator.
+func scale(ctx context.Context, c client.Client, deployment string, replicas int64) error {
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: brupopv2.DefaultNamespace, Name: deployment}}
+	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
+	if err := c.Patch(ctx, d, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return fmt.Errorf("scaling Deployment %s to %d: %w", deployment, replicas, err)
+	}
+	return nil
 }
 
 // images returns the image references of all pods in the manifest.
@@ -224,7 +256,7 @@ func optIn(ctx context.Context, c client.Client, nodes []string) error {
 	patch := []byte(`{"metadata":{"labels":{"` + brupopv2.UpdaterInterfaceLabel + `":"` + brupopv2.UpdaterInterfaceVersion + `"}}}`)
 	for _, name := range nodes {
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if err := c.Patch(ctx, node, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+		if err := c.Patch(ctx, node, client.RawPatch(types.MergePatchType, patch)); err != nil {
 			return fmt.Errorf("labelling node %s: %w", name, err)
 		}
 	}

@@ -60,6 +60,7 @@ type Lab struct {
 	machines []*machine.Machine
 	images   map[string]string
 	manifest manifest
+	held     int64 // replicas of the controller that Roll starts; 0 if they run already
 
 	mu       sync.Mutex
 	kubelets map[string]*kubelet.Kubelet // the present boot's, by node
@@ -216,11 +217,16 @@ func (l *Lab) install(ctx context.Context) error {
 	if l.cfg.WithoutOperator {
 		return nil
 	}
-	if err := l.manifest.setEnv("Deployment", "brupop-controller-deployment", "MAX_CONCURRENT_UPDATE", concurrencyValue(l.cfg.MaxConcurrent)); err != nil {
+	if err := l.manifest.setEnv("Deployment", controllerDeployment, "MAX_CONCURRENT_UPDATE", concurrencyValue(l.cfg.MaxConcurrent)); err != nil {
 		return err
 	}
 	if l.cfg.Simulated != nil {
 		if err := l.cfg.Simulated.adapt(l.manifest); err != nil {
+			return err
+		}
+	}
+	if l.cfg.JoinFirst {
+		if l.held, err = l.manifest.hold(controllerDeployment); err != nil {
 			return err
 		}
 	}

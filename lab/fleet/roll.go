@@ -11,16 +11,30 @@ import (
 	"github.com/drydock-os/drydock/lab/machine"
 )
 
-// Roll opts the nodes in and follows the fleet until every node is updated or nothing more will
+// Roll opts the nodes in, starts the controller if it is not there yet (see Config.JoinFirst), and follows the fleet until every node is updated or nothing more will
 // happen. The error is about the lab; what the roll came to is in the report, also when ctx ended.
 func (l *Lab) Roll(ctx context.Context) (*Report, error) {
 	limited, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
 	defer cancel()
-	l.display.say("rolling %d nodes from %s to %s", l.cfg.Nodes, l.cfg.From, l.cfg.To)
 	if err := optIn(limited, l.client, l.nodeNames()); err != nil {
 		return nil, err
 	}
-	why := l.follow(limited, l.tracker.settled)
+	var why error
+	if l.held > 0 {
+		l.display.say("the agents of %d nodes join", l.cfg.Nodes)
+		if why = l.follow(limited, l.tracker.joined); why != nil {
+			why = fmt.Errorf("not every node was offered %s: %w", l.cfg.To, why)
+		}
+	}
+	if why == nil {
+		l.display.say("rolling %d nodes from %s to %s", l.cfg.Nodes, l.cfg.From, l.cfg.To)
+		if l.held > 0 {
+			if err := scale(limited, l.client, controllerDeployment, l.held); err != nil {
+				return nil, err
+			}
+		}
+		why = l.follow(limited, l.tracker.settled)
+	}
 	now := time.Now()
 	l.show(now)
 	l.display.finish()

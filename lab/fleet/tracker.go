@@ -64,6 +64,7 @@ type podTrack struct {
 	node     string
 	workload bool
 	ready    bool
+	ended    bool // all its containers have, and will not be started again
 }
 
 func newTracker(nodes []string, to string, maxConcurrent, replicas, budget int) *tracker {
@@ -256,21 +257,24 @@ func (t *tracker) podEvent(pod *corev1.Pod, gone bool, now time.Time) {
 	defer t.mu.Unlock()
 	key := pod.Namespace + "/" + pod.Name
 	ofWorkload := pod.Namespace == workloadNamespace && pod.Labels["app"] == workloadName
-	if gone {
-		delete(t.pods, key)
-		if n := t.nodes[pod.Spec.NodeName]; n != nil && !ofDaemonSet(pod) {
-			if a := n.underWay(); a != nil && !a.cordoned.IsZero() && a.back.IsZero() {
-				a.drained = now
-				if !a.rebootAsked.IsZero() { // it was gone before that, and only the news took longer
-					a.drained = a.rebootAsked
-				}
+	// A drain waits for the end of a pod. Its object can stay longer, until after the reboot if that comes first.
+	ended := gone || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	if n := t.nodes[pod.Spec.NodeName]; n != nil && ended && !t.pods[key].ended && !ofDaemonSet(pod) {
+		if a := n.underWay(); a != nil && !a.cordoned.IsZero() && a.back.IsZero() {
+			a.drained = now
+			if !a.rebootAsked.IsZero() { // it was before that, and only the news took longer
+				a.drained = a.rebootAsked
 			}
 		}
+	}
+	if gone {
+		delete(t.pods, key)
 	} else {
 		t.pods[key] = podTrack{
 			node:     pod.Spec.NodeName,
 			workload: ofWorkload,
 			ready:    podReady(pod),
+			ended:    ended,
 		}
 	}
 	t.wake()
@@ -346,6 +350,18 @@ func (n *nodeTrack) lastError() string {
 		return ""
 	}
 	return n.attempts[len(n.attempts)-1].message
+}
+
+// joined reports whether every node has been offered the new version.
+func (t *tracker) joined() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.nodes {
+		if n.shadow == nil || n.shadow.Status == nil || string(n.shadow.Status.TargetVersion) != t.to {
+			return false
+		}
+	}
+	return true
 }
 
 // settled reports whether nothing more will happen soon: every node is updated, or none is in an

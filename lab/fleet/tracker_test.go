@@ -167,6 +167,50 @@ func TestAnAttemptBeginsWithTheHostWhenTheWatchIsDark(t *testing.T) {
 	}
 }
 
+// TestADrainEndsWithItsPodsAndNotWithTheirObjects: a kubelet that is switched off right after a pod's end deletes its object
+// when it is back.
+func TestADrainEndsWithItsPodsAndNotWithTheirObjects(t *testing.T) {
+	s := newStory(1, 0, "node-1", "node-2")
+	web := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: workloadNamespace, Name: "web"}}
+	web.Spec.NodeName = "node-1"
+	s.podEvent(web, false, s.tick())
+	s.shadow("node-1", brupopv2.RebootedIntoUpdate, brupopv2.StagedAndPerformedUpdate, "1.20.0")
+	s.node("node-1", "boot-1", true, false)
+	ended := web.DeepCopy()
+	ended.Status.Phase = corev1.PodSucceeded
+	s.podEvent(ended, false, s.tick())
+	s.podEvent(ended, false, s.tick()) // said again, which changes nothing
+	s.host("node-1", machine.RebootRequested, "", 0)
+	s.boot("node-1", 2, "1.21.0", slot.B)
+	s.node("node-1", "boot-2", true, false)
+	s.podEvent(ended, true, s.tick())
+	if got := s.nodes["node-1"].report("1.21.0").DrainSeconds; got != 1 {
+		t.Errorf("the drain took %v s, want 1", got)
+	}
+}
+
+// TestTheFleetHasJoinedWhenEveryNodeIsOfferedTheVersion: only then is there something to roll.
+func TestTheFleetHasJoinedWhenEveryNodeIsOfferedTheVersion(t *testing.T) {
+	s := newStory(1, 0, "node-1", "node-2")
+	offer := func(node string, v brupopv2.Version) {
+		s.shadowEvent(&brupopv2.BottlerocketShadow{
+			ObjectMeta: metav1.ObjectMeta{Name: "brs-" + node},
+			Status:     &brupopv2.BottlerocketShadowStatus{CurrentState: brupopv2.Idle, CurrentVersion: "1.20.0", TargetVersion: v},
+		}, s.tick())
+	}
+	offer("node-1", "1.21.0")
+	for _, later := range []brupopv2.Version{"", "1.20.0"} {
+		offer("node-2", later)
+		if s.joined() {
+			t.Fatalf("joined although node-2 is offered %q", later)
+		}
+	}
+	offer("node-2", "1.21.0")
+	if !s.joined() {
+		t.Error("not joined although both are offered the version")
+	}
+}
+
 // TestTheIdealRollHasNoGaps: what remains when every place is always in use, by staging, drains and reboots alone.
 func TestTheIdealRollHasNoGaps(t *testing.T) {
 	for places, want := range map[int]float64{1: 16.5, 2: 11, 9: 5.5, Unlimited: 5.5} {
