@@ -238,8 +238,8 @@ func TestD36WhatTheHostSaysOfItsUpdatesIsTold(t *testing.T) {
 	told := strings.Join(f.drainEvents(), "\n")
 	for _, want := range []string{
 		"Normal WaveNotReached waits for its wave of 1.22.0 until 2999-01-02T03:04:05Z",
-		"Normal VersionLocked is locked to 1.20.0; 1.22.0 is published",
-		"Warning VersionBlocked refuses 1.22.0, which fell back there",
+		"Normal VersionLocked is locked to 1.20.0 by settings.updates.version-lock; 1.22.0 is published",
+		"Warning VersionBlocked refuses 1.22.0, which fell back there; 'apiclient update unblock 1.22.0' on the host lets it be tried again",
 		"Warning CheckFailing cannot look for updates since " + f.clock.Add(-90*time.Minute).UTC().Format(time.RFC3339) + ": timestamp.json: no route to host; the last look that succeeded was at ",
 	} {
 		if !strings.Contains(told, want) {

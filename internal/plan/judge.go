@@ -26,7 +26,7 @@ type verdict struct {
 // In all other rows the agent is to act. The original kept the version in row 12, only to remove it by row 4 right
 // after: no agent reads the version of an Idle spec, so one write does for both.
 func (f *Snapshot) judge(node *Node, s *Shadow, now time.Time) verdict {
-	return f.enforce(s, f.judgeState(node, s, now), now)
+	return f.enforce(node, s, f.judgeState(node, s, now), now)
 }
 
 func (f *Snapshot) judgeState(node *Node, s *Shadow, now time.Time) verdict {
@@ -68,7 +68,9 @@ func (f *Snapshot) judgeState(node *Node, s *Shadow, now time.Time) verdict {
 		return verdict{move: moveTo(s, MonitoringUpdate, spec.Version, NodeRebooted, now)}
 	case MonitoringUpdate: // row 12
 		if node.NotReady {
-			return waits(NodeNotReady, Administrator)
+			v := waits(NodeNotReady, Administrator)
+			v.wait.Detail = "runs"
+			return v
 		}
 		return verdict{move: verified(s, now)}
 	default:
@@ -94,7 +96,7 @@ func (f *Snapshot) judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 		return verdict{wait: wait}
 	case status.CurrentVersion == status.TargetVersion && node.NotReady && s.TimedOut.Count > 0:
 		// It did not come back as it should, and is remembered as such until it has.
-		wait.Reason, wait.Who = NodeNotReady, Administrator
+		wait.Reason, wait.Who, wait.Detail = NodeNotReady, Administrator, "runs"
 		return verdict{wait: wait}
 	case status.CurrentVersion == status.TargetVersion && (s.Spec.Version != "" || s.TimedOut.Count > 0): // row 4
 		return verdict{move: Move{
@@ -122,7 +124,7 @@ func (f *Snapshot) judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 		if at.After(now.Add(clockSkew)) {
 			at = time.Time{}
 		}
-		wait.pause(at, s.TimedOut.Count, "no answer in time in the state "+string(s.TimedOut.State))
+		wait.pause(at, s.TimedOut.Count, s.TimedOut.Cause())
 	}
 	if now.Before(wait.Until) {
 		wait.Reason, wait.Who = BackOff, Clock
@@ -131,7 +133,7 @@ func (f *Snapshot) judgeIdle(node *Node, s *Shadow, now time.Time) verdict {
 	wait = Wait{Node: s.Node, Version: status.TargetVersion, Who: Administrator}
 	switch {
 	case node.NotReady:
-		wait.Reason = NodeNotReady
+		wait.Reason, wait.Detail = NodeNotReady, "wants"
 		return verdict{wait: wait}
 	case node.Cordoned && !f.UpdateCordoned:
 		wait.Reason = NodeCordoned

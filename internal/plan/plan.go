@@ -121,6 +121,9 @@ type TimedOut struct {
 	State State
 }
 
+// Cause says for people why the last of these attempts was called off.
+func (t TimedOut) Cause() string { return "no answer in time in the state " + string(t.State) }
+
 // Snapshot is the fleet at one moment. Names of nodes and of shadows are unique; of two entries with one
 // name the later counts.
 type Snapshot struct {

@@ -247,3 +247,24 @@ func BenchmarkNext(b *testing.B) {
 		})
 	}
 }
+
+// What people read has to be a sentence, whatever it is made of.
+func TestSentences(t *testing.T) {
+	notReady := func(s Snapshot) Snapshot { s.Nodes[0].NotReady = true; return s }
+	watched := notReady(one(Spec{monitoring, before, "1.21.0"}, reports(monitoring)))
+	if got, want := Next(watched, now).Waiting[0].Sentence(), "runs 1.21.0, but is not Ready"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	watched.Timeouts.Monitoring = time.Second
+	if got, want := Next(watched, now).Moves[0].Detail, "called off after 1s: the node runs 1.21.0, but is not Ready"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := Next(notReady(one(Spec{State: Idle}, reports(Idle))), now).Waiting[0].Sentence(), "wants 1.21.0, but is not Ready"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	unversioned := reports(ErrorReset)
+	unversioned.LastError = "no version"
+	if got, want := Next(one(Spec{State: staged, Since: before}, unversioned), now).Moves[0].Detail, "update failed: no version"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -79,13 +79,13 @@ const (
 	Recovering WaitReason = "Recovering"
 	// BackOff: an attempt failed, and the pause until the next, Until, is not over.
 	BackOff WaitReason = "BackOff"
-	// AgentSilent: the node was asked to end its update, and does not answer; it holds no slot any more.
+	// AgentSilent: the node was asked to end its update, and does not answer; Detail says whether it still counts.
 	AgentSilent WaitReason = "AgentSilent"
 	// NodeCordoned: somebody else has cordoned the node, and such nodes are not updated.
 	NodeCordoned WaitReason = "NodeCordoned"
 	// OutsideWindow: no node may start before Until.
 	OutsideWindow WaitReason = "OutsideWindow"
-	// NodeNotReady: the node would start or finish if it were Ready.
+	// NodeNotReady: the node would start or finish if it were Ready; Detail is wants or runs, for the version in question.
 	NodeNotReady WaitReason = "NodeNotReady"
 	// CordonLeft: the node is idle but still unschedulable by the operator's hand.
 	CordonLeft WaitReason = "CordonLeft"
@@ -145,9 +145,9 @@ func (w Wait) Sentence() string {
 		}
 		return "waits for its wave of " + w.Version + " until " + w.Until.UTC().Format(time.RFC3339)
 	case VersionLocked:
-		return "is locked to " + w.Detail + "; " + w.Version + " is published"
+		return "is locked to " + w.Detail + " by settings.updates.version-lock; " + w.Version + " is published"
 	case VersionBlocked:
-		return "refuses " + w.Version + ", which fell back there"
+		return "refuses " + w.Version + ", which fell back there; 'apiclient update unblock " + w.Version + "' on the host lets it be tried again"
 	case HeldBack:
 		return "stays, although " + w.Version + " is published: its wave, its version lock or an earlier fall-back keeps it"
 	case NoShadow:
@@ -155,7 +155,7 @@ func (w Wait) Sentence() string {
 	case NoReport:
 		return "the agent has not reported a status yet"
 	case InvalidData:
-		return "left alone: " + w.Detail
+		return "left alone: " + w.Detail + "; delete its BottlerocketShadow, and the agent makes it anew"
 	case Staging:
 		return "downloads, verifies and writes " + w.Version
 	case Rebooting:
@@ -173,9 +173,9 @@ func (w Wait) Sentence() string {
 		}
 		return s
 	case NodeNotReady:
-		return "the node is not Ready"
+		return w.Detail + " " + w.Version + ", but is not Ready"
 	case CordonLeft:
-		return "idle, but still cordoned by the operator"
+		return "its update is over, but it is still cordoned by the operator; its agent is to lift that"
 	case NoSlot:
 		s := "wants " + w.Version + "; " + w.Detail
 		if w.Ahead > 0 {
@@ -186,7 +186,7 @@ func (w Wait) Sentence() string {
 		return "wants " + w.Version + "; the controller runs there, so it waits until " + w.Detail + " more can say whether they are offered it, at most until " +
 			w.Until.UTC().Format(time.RFC3339)
 	case AgentSilent:
-		return "does not answer, and has lost its slot; it last " + w.Detail
+		return "was asked to end its update, and does not answer; " + w.Detail
 	case NodeCordoned:
 		return "wants " + w.Version + ", but is cordoned by somebody else"
 	case OutsideWindow:
@@ -215,7 +215,10 @@ func describe(s *Shadow, reason MoveReason, version string) string {
 	case ClockStarted:
 		return "spec had no usable time; the limit of " + string(s.Spec.State) + " counts from now"
 	case AttemptFailed:
-		d := "update to " + version + " failed"
+		d := "update failed"
+		if version != "" { // somebody may have asked for none
+			d = "update to " + version + " failed"
+		}
 		if s.Status.LastError != "" {
 			d += ": " + cut(s.Status.LastError)
 		}

@@ -80,7 +80,7 @@ func (f *Snapshot) holds(node *Node, shadow *Shadow, now time.Time) (holds, acti
 
 // enforce lets no active node wait without an end: a wait gets its deadline, and becomes a move when that has
 // passed, or when there is no time to count from.
-func (f *Snapshot) enforce(shadow *Shadow, v verdict, now time.Time) verdict {
+func (f *Snapshot) enforce(node *Node, shadow *Shadow, v verdict, now time.Time) verdict {
 	if v.start || v.move.Reason != "" || !shadow.Busy() {
 		return v
 	}
@@ -94,8 +94,14 @@ func (f *Snapshot) enforce(shadow *Shadow, v verdict, now time.Time) verdict {
 	case !shadow.Spec.State.known(): // nobody acts on it, so nobody has failed
 		return verdict{move: moveTo(shadow, Idle, shadow.Spec.Version, SpecRepaired, now)}
 	case shadow.Spec.State == Idle:
-		v.wait.Detail = v.wait.Sentence()
-		v.wait.Reason, v.wait.Who = AgentSilent, Administrator
+		detail := "others go on without it"
+		if holds, _ := f.holds(node, shadow, now); holds {
+			detail = "it counts against the limit until it is Ready and uncordoned"
+		}
+		if v.wait.Reason == InvalidData {
+			detail += "; " + v.wait.Detail
+		}
+		v.wait.Reason, v.wait.Who, v.wait.Detail = AgentSilent, Administrator, detail
 		return v
 	}
 	m := moveTo(shadow, Idle, shadow.Spec.Version, StateTimedOut, now)

@@ -140,6 +140,14 @@ func TestD42ASilentNodeIsNamedAndReturnsByItself(t *testing.T) {
 	if len(d.Waiting) != 1 || d.Waiting[0].Reason != AgentSilent || d.Slots != 0 {
 		t.Fatalf("%+v, want a silent node without a slot", d)
 	}
+	if got := d.Waiting[0].Sentence(); !strings.Contains(got, "others go on") {
+		t.Errorf("%q, want it to say that others go on", got)
+	}
+	s.Nodes[0].Cordoned, s.Nodes[0].CordonedByUs, s.CountUnavailable = true, true, true
+	if d = Next(s, later); len(d.Waiting) != 1 || d.Waiting[0].Reason != AgentSilent || d.Slots != 1 || !strings.Contains(d.Waiting[0].Sentence(), "counts against the limit") {
+		t.Errorf("%+v, want it to say that it counts while it is cordoned", d)
+	}
+	s.Nodes[0].Cordoned, s.Nodes[0].CordonedByUs = false, false
 	s.Shadows[0].Status.CurrentState = Idle // the agent is back
 	if d = Next(s, later); len(d.Moves) != 1 || d.Moves[0].Reason != UpdateAvailable {
 		t.Errorf("%+v, want it to start", d)
