@@ -188,7 +188,11 @@ func (d *nodeDetail) print(w io.Writer, now time.Time, colours bool) error {
 	line("Boot ID:", d.BootID, plain)
 	if len(d.NodeConditions) > 0 {
 		line("Ready:", yesNo(d.Ready), plain)
-		line("Cordoned:", map[string]string{"drydock": "by drydock, until the update is done", "yes": "yes, not by drydock: it stays", "no": "no"}[d.cordon()], plain)
+		ours := "by drydock, until the update is done"
+		if !d.moving() {
+			ours = "by drydock, although no update is under way"
+		}
+		line("Cordoned:", map[string]string{"drydock": ours, "yes": "yes, not by drydock: it stays", "no": "no"}[d.cordon()], plain)
 	}
 	if d.Failures > 0 || d.LastError != "" {
 		failed := cli.Count(int(d.Failures), "failed attempt")

@@ -92,6 +92,31 @@ func TestANodeThatFailedSaysWhyOnce(t *testing.T) {
 	}
 }
 
+// The node itself knows nothing of an attempt that the controller has called off.
+func TestAnAttemptThatTookTooLongIsAFailure(t *testing.T) {
+	slow := failed("d", "no space left")
+	at := noon.Add(-10 * time.Second).Format(time.RFC3339)
+	slow.Annotations = map[string]string{v2.TimedOutAnnotation: `{"count":2,"at":"` + at + `","state":"RebootedIntoUpdate"}`}
+	w := newWorld(t, append(operator("1", ""), node("d"), slow)...)
+	r := w.run(t, "node", "d")
+	if r.err != nil || !strings.Contains(r.stdout, "3 failed attempts, the last at "+at+"\n") || strings.Count(r.stdout, "no answer in time") != 1 {
+		t.Errorf("error %v, stdout\n%swant all attempts, and the cause of the last one once", r.err, r.stdout)
+	}
+	if r = w.run(t, "status", "--exit-code"); !errors.Is(r.err, ErrNodeFailed) {
+		t.Errorf("error %v, want that of a node that failed", r.err)
+	}
+}
+
+func TestACordonThatOutlivesItsUpdateIsNotPutDownToOne(t *testing.T) {
+	left := node("d")
+	left.Spec.Unschedulable = true
+	left.Annotations = map[string]string{v2.CordonedByAnnotation: v2.CordonOwner}
+	r := newWorld(t, append(operator("1", ""), left, shadow("d"))...).run(t, "node", "d")
+	if r.err != nil || !strings.Contains(r.stdout, "by drydock, although no update is under way\n") || !strings.Contains(r.stdout, "(CordonLeft)") {
+		t.Errorf("error %v, stdout\n%swant a cordon without an update", r.err, r.stdout)
+	}
+}
+
 func TestNodeForPrograms(t *testing.T) {
 	var d nodeDetail
 	if err := json.Unmarshal([]byte(fleetOfFive(t).run(t, "node", "d", "-o", "json").stdout), &d); err != nil {

@@ -5,6 +5,7 @@ package operatorcli
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -57,7 +58,7 @@ type nodeReport struct {
 	Schedulable   bool       `json:"schedulable"`
 	// CordonedByDrydock is whether the cordon will be lifted when the update is done.
 	CordonedByDrydock bool `json:"cordonedByDrydock,omitempty"`
-	// Failures counts failed attempts since the last completed update.
+	// Failures counts failed attempts since the last completed update, those that took too long included.
 	Failures uint32 `json:"failures"`
 	FailedAt string `json:"failedAt,omitempty"`
 	// Failed is whether a person should look: an attempt failed, or the node's data cannot be read.
@@ -146,6 +147,22 @@ func (r *nodeReport) takeShadow(brs *v2.BottlerocketShadow) {
 			r.TargetVersion = string(st.TargetVersion)
 		}
 	}
+	r.takeTimedOut(fleetview.Shadow(brs).TimedOut)
+}
+
+// takeTimedOut counts the attempts that the controller has called off: the node itself does not know of them.
+func (r *nodeReport) takeTimedOut(t plan.TimedOut) {
+	if t.Count == 0 {
+		return
+	}
+	r.Failures += min(t.Count, math.MaxUint32-r.Failures)
+	at, err := time.Parse(time.RFC3339Nano, t.At)
+	if err != nil {
+		return
+	}
+	if before, err := time.Parse(time.RFC3339Nano, r.FailedAt); err != nil || at.After(before) {
+		r.FailedAt, r.LastError = t.At, t.Cause()
+	}
 }
 
 func known(t time.Time) *time.Time {
@@ -157,7 +174,7 @@ func known(t time.Time) *time.Time {
 }
 
 // doing is the sentence about the node: what it says itself while it is at work or finds no update, and else what
-// the plan says.
+// the plan says. A node that was asked to end its update has said nothing since.
 func (r *nodeReport) doing() string {
 	if r.Next == nil {
 		return cmp.Or(r.Message, r.LastError)
@@ -166,7 +183,7 @@ func (r *nodeReport) doing() string {
 		return r.Next.Text
 	}
 	switch plan.WaitReason(r.Next.Reason) {
-	case plan.Staging, plan.Rebooting, plan.Checking, plan.Finishing, plan.Recovering, plan.UpToDate:
+	case plan.Staging, plan.Rebooting, plan.Checking, plan.Recovering, plan.UpToDate:
 		return cmp.Or(r.Message, r.Next.Text)
 	}
 	return r.Next.Text

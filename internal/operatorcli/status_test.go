@@ -251,6 +251,7 @@ func TestAMessageOfTheStateBeforeIsNotShown(t *testing.T) {
 		{"StagedAndPerformedUpdate", "RebootedIntoUpdate", "Rebooting", "draining for 1.21.0", "draining for 1.21.0"},
 		{"StagedAndPerformedUpdate", "RebootedIntoUpdate", "Rebooting", "", "of the plan"},
 		{"Idle", "Idle", "NoSlot", "1.21.0 is available", "of the plan"},
+		{"StagedAndPerformedUpdate", "Idle", "Finishing", "draining for 1.21.0", "of the plan"},
 	} {
 		r := nodeReport{State: tt.state, WantedState: tt.wanted, Message: tt.message, Next: &next{Reason: tt.reason, Text: "of the plan"}}
 		if got := r.doing(); got != tt.want {
