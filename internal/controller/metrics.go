@@ -49,8 +49,14 @@ type counters struct {
 	decisions prometheus.Histogram
 }
 
+// moveReasons are all reasons of moves.
+var moveReasons = []plan.MoveReason{
+	plan.UpdateAvailable, plan.UpdateStaged, plan.NodeRebooted, plan.UpdateVerified, plan.UpdateComplete,
+	plan.AttemptFailed, plan.StateTimedOut, plan.ClockStarted, plan.SpecRepaired,
+}
+
 func newCounters() *counters {
-	return &counters{
+	c := &counters{
 		moves: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "drydock_moves_total",
 			Help: "Number of changes made to the wanted state of a host, by reason.",
@@ -75,6 +81,16 @@ func newCounters() *counters {
 			Buckets: []float64{0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.0175, 0.02, 0.0225, 0.025, 0.03, 0.04, 0.05, 0.1, 0.25, 1},
 		}),
 	}
+	// Each series begins at 0: Prometheus takes a series that begins at 1 for one that has not changed.
+	for _, reason := range moveReasons {
+		c.moves.WithLabelValues(string(reason))
+	}
+	for _, reason := range []plan.MoveReason{plan.AttemptFailed, plan.StateTimedOut} {
+		for _, state := range []plan.State{plan.StagedAndPerformedUpdate, plan.RebootedIntoUpdate, plan.MonitoringUpdate} {
+			c.failures.WithLabelValues(string(reason), string(state))
+		}
+	}
+	return c
 }
 
 func (c *counters) collectors() []prometheus.Collector {

@@ -6,11 +6,15 @@ package controller
 import (
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -291,7 +295,9 @@ func TestD52MetricsOfTheOperator(t *testing.T) {
 	}
 	f.reconcile()
 	expect("outside the window", "drydock_leader 1", `drydock_nodes_waiting{reason="OutsideWindow"} 3`, "drydock_slots_used 0",
-		"drydock_slots_limit 1", "drydock_next_window_seconds 7200", "drydock_updates_total 0", "drydock_decision_seconds_count 1")
+		"drydock_slots_limit 1", "drydock_next_window_seconds 7200", "drydock_updates_total 0", "drydock_decision_seconds_count 1",
+		`drydock_moves_total{reason="UpdateAvailable"} 0`, `drydock_update_failures_total{reason="AttemptFailed",state="StagedAndPerformedUpdate"} 0`,
+		`drydock_update_failures_total{reason="StateTimedOut",state="MonitoringUpdate"} 0`)
 
 	f.clock = f.clock.Add(2 * time.Hour)
 	f.reconcile()
@@ -319,6 +325,20 @@ func TestD52MetricsOfTheOperator(t *testing.T) {
 	}
 	if text := grep(scrape(t, f, leading), "drydock_build_info"); !strings.Contains(text, `version="1.2.3"`) {
 		t.Errorf("build info %q", text)
+	}
+}
+
+func TestEveryReasonOfAMoveIsCountedFromZero(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join("..", "plan", "reasons.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []plan.MoveReason
+	for _, m := range regexp.MustCompile(`MoveReason = "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
+		want = append(want, plan.MoveReason(m[1]))
+	}
+	if diff := cmp.Diff(want, moveReasons); diff != "" {
+		t.Errorf("reasons of moves (-want +got):\n%s", diff)
 	}
 }
 
