@@ -31,7 +31,7 @@ func newMetrics() *metrics {
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "drydock_apiserver_request_duration_seconds",
-			Help:    "Time to answer requests of agents, in seconds; streams are left out.",
+			Help:    "Time to answer requests, in seconds; streams are left out. Those of /ping, /readyz and /crdconvert are not of agents.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 600},
 		}, []string{"route", "method", "code"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
