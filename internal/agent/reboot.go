@@ -24,6 +24,9 @@ func (a *Agent) reboot(ctx context.Context, spec agentapi.Spec, status agentapi.
 		if err := a.rebooted(status, os); err != nil {
 			return a.fail(ctx, status, err)
 		}
+		if err := a.proven(ctx, os); err != nil {
+			return a.fail(ctx, status, err)
+		}
 		if err := a.release(ctx); err != nil {
 			return err
 		}
@@ -62,6 +65,40 @@ func (a *Agent) rebooted(staged agentapi.Status, os hostapi.OS) error {
 		return fmt.Errorf("the host came back with %s, but from slot %s, where %s was", os.VersionID, os.Slot, staged.CurrentVersion)
 	}
 	return nil
+}
+
+// proven returns when the host has marked the running boot successful. Until then the host may go back by itself, and
+// then ends this process: so the node stays empty, and its place is not free for another one. Of a host that does not tell
+// whether its boots have proved themselves nothing is waited for.
+func (a *Agent) proven(ctx context.Context, os hostapi.OS) error {
+	begun, told := time.Now(), ""
+	var pause agentapi.Backoff
+	for os.Boot != nil && !os.Boot.Successful {
+		if time.Since(begun) > sayAfter {
+			if check, why := unpassed(os.Boot); told == "" || check != told {
+				told = check
+				a.say(ctx, "running "+os.VersionID+", which is to prove itself first: "+why)
+			}
+		}
+		if err := agentapi.Wait(ctx, pause.Next()); err != nil {
+			return err
+		}
+		var err error
+		if os, err = a.os(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unpassed names what a boot waits for, and says why.
+func unpassed(b *hostapi.Boot) (check, why string) {
+	for _, c := range b.Checks {
+		if !c.Passed {
+			return c.Name, "its health check " + c.Name + " says: " + c.Error
+		}
+	}
+	return "none", "its health checks run"
 }
 
 // armed returns nil if the host boots the version next.

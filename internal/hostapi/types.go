@@ -65,6 +65,10 @@ type OS struct {
 	// other servers leave them out.
 	BootID string `json:"boot_id,omitempty"`
 	Slot   string `json:"slot,omitempty"`
+
+	// Boot says whether this system has proved itself, also before the first update command of a boot, when there is no
+	// UpdateStatus. An addition.
+	Boot *Boot `json:"boot,omitempty"`
 }
 
 // Report is a report that a host can make; the reply of GET /report is a list of them.

@@ -56,6 +56,9 @@ func TestHealthChecksBeforeTheMark(t *testing.T) {
 	if _, b := s.flags(); b.Successful {
 		t.Error("marked successful without its kubelet")
 	}
+	if os, err := d.OS(t.Context()); err != nil || os.Boot == nil || os.Boot.Successful || len(os.Boot.Checks) != 4 {
+		t.Errorf("before the first command: boot %+v, %v", os.Boot, err)
+	}
 	status := d.mustCommand(d.Refresh, hostapi.StateIdle)
 	if b := status.Boot; b == nil || b.Slot != "B" || b.Successful || len(b.Checks) != 4 || b.Checks[3].Name != "kubelet" || b.Checks[3].Passed {
 		t.Errorf("boot %+v", b)
@@ -72,6 +75,9 @@ func TestHealthChecksBeforeTheMark(t *testing.T) {
 	}
 	healthy.Store(true)
 	d.log.await(t, `"boot marked successful","slot":"B","version":"1.21.0"`)
+	if os, err := d.OS(t.Context()); err != nil || os.Boot == nil || !os.Boot.Successful {
+		t.Errorf("after the mark: boot %+v, %v", os.Boot, err)
+	}
 	if seen, err := os.ReadFile(filepath.Join(s.root, "seen")); err != nil || string(seen) != "B 1.21.0 "+variant+"\n" {
 		t.Errorf("a program saw %q, %v", seen, err)
 	}

@@ -162,7 +162,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopWaiting()
 	api := &http.Server{
 		Handler: server.New(server.Config{
-			OS: d.os(), Updates: d.engine, Reboot: d.reboot, Store: settingsStore, Applies: applies, Model: model,
+			OS: d.os, Updates: d.engine, Reboot: d.reboot, Store: settingsStore, Applies: applies, Model: model,
 			Exec: programs, Rights: rights, Log: d.cfg.Log,
 		}),
 		BaseContext:       func(net.Listener) context.Context { return requests },
@@ -198,6 +198,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 // os is what the API says about the running system.
 func (d *Daemon) os() hostapi.OS {
+	os := d.identity()
+	os.Boot = d.boot()
+	return os
+}
+
+// identity is what does not change while the system runs.
+func (d *Daemon) identity() hostapi.OS {
 	r := d.system.Release
 	return hostapi.OS{
 		Arch: d.system.Arch, BuildID: r.BuildID, PrettyName: r.PrettyName, VariantID: r.Variant, VersionID: r.Version,
@@ -207,7 +214,7 @@ func (d *Daemon) os() hostapi.OS {
 
 // templateOS is what templates know as os.
 func (d *Daemon) templateOS() map[string]any {
-	o := d.os()
+	o := d.identity()
 	return map[string]any{
 		"arch": o.Arch, "build_id": o.BuildID, "pretty_name": o.PrettyName, "variant_id": o.VariantID, "version_id": o.VersionID,
 	}

@@ -129,7 +129,7 @@ func New(cfg Config) (*Kubelet, error) {
 		cfg.KernelVersion = machineKernel()
 	}
 	conf := rest.CopyConfig(cfg.REST)
-	conf.QPS = -1 // the client's own rate limiter would delay starts after a reboot
+	conf.QPS = -1                                  // the client's own rate limiter would delay starts after a reboot
 	conf.ContentType = runtime.ContentTypeProtobuf // as a real kubelet's
 	conf.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	if conf.UserAgent == "" {

@@ -107,7 +107,9 @@ func hostAt(t testing.TB, root string, applier Applier) *host {
 		t.Fatal(err)
 	}
 	api := &http.Server{Handler: New(Config{
-		OS:      hostapi.OS{Arch: "x86_64", BuildID: "abc", PrettyName: "Test", VariantID: "aws-k8s-1.33", VersionID: "1.2.3"},
+		OS: func() hostapi.OS {
+			return hostapi.OS{Arch: "x86_64", BuildID: "abc", PrettyName: "Test", VariantID: "aws-k8s-1.33", VersionID: "1.2.3"}
+		},
 		Updates: noUpdates{}, Reboot: func(context.Context) error { return errors.New("it said no") },
 		Exec:  execute.New(execute.Config{Argv: func(string, []string, bool) ([]string, error) { return nil, errors.New("no programs here") }, Log: log}),
 		Store: h.store, Model: settings.For(settings.ParseVariant("aws-k8s-1.33")), Applies: applies, Log: log,

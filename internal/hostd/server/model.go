@@ -90,13 +90,13 @@ func (s *server) os(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if !given {
-		return s.cfg.OS, nil
+		return s.cfg.OS(), nil
 	}
 	return s.osFields(strings.TrimPrefix(strings.TrimPrefix(prefix, osSection), "."))
 }
 
 func (s *server) osFields(prefix string) (map[string]any, error) {
-	data, err := json.Marshal(s.cfg.OS)
+	data, err := json.Marshal(s.cfg.OS())
 	if err != nil {
 		return nil, err
 	}

@@ -125,7 +125,12 @@ func asked(t *testing.T, in surroundings, req *http.Request) (code int, text str
 	t.Helper()
 	h := in.host
 	api := New(Config{
-		OS:      hostapi.OS{Arch: "x86_64", BuildID: "abc", PrettyName: "Test", VariantID: "aws-k8s-1.33", VersionID: "1.2.3", BootID: "b", Slot: "A"},
+		OS: func() hostapi.OS {
+			return hostapi.OS{
+				Arch: "x86_64", BuildID: "abc", PrettyName: "Test", VariantID: "aws-k8s-1.33", VersionID: "1.2.3",
+				BootID: "b", Slot: "A", Boot: &hostapi.Boot{Slot: "A", Checks: []hostapi.BootCheck{{Name: "api", Passed: true}}},
+			}
+		},
 		Updates: in.updates, Reboot: func(context.Context) error { return in.rebootErr }, Rights: in.rights,
 		Store: h.store, Model: settings.For(settings.ParseVariant("aws-k8s-1.33")), Applies: NewApplies(AppliesConfig{
 			Applier: applyFunc(func(context.Context, []string) error { return nil }), Log: slog.New(slog.DiscardHandler),

@@ -40,7 +40,7 @@ type Updates interface {
 
 // Config holds everything the API serves from. All fields are required.
 type Config struct {
-	OS      hostapi.OS
+	OS      func() hostapi.OS
 	Updates Updates
 	Reboot  func(context.Context) error // asks the host to reboot; returns when it agreed
 	Store   *store.Store

@@ -131,12 +131,12 @@ func (h *Host) setVersion(v string) {
 func (h *Host) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
-		id := h.os
+		id := h.told()
 		if !h.quiet {
 			h.calls = append(h.calls, r.Method+" "+r.URL.Path)
 		}
 		h.mu.Unlock()
-		server.New(server.Config{OS: id, Updates: h, Reboot: h.reboot, Log: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
+		server.New(server.Config{OS: func() hostapi.OS { return id }, Updates: h, Reboot: h.reboot, Log: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
 	})
 }
 
@@ -204,7 +204,14 @@ func (h *Host) Boot() {
 func (h *Host) OS() hostapi.OS {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.os
+	return h.told()
+}
+
+// told is what the host says of itself; its boots prove themselves at once. The caller holds the lock.
+func (h *Host) told() hostapi.OS {
+	os := h.os
+	os.Boot = &hostapi.Boot{Slot: os.Slot, Successful: true, Checks: []hostapi.BootCheck{}}
+	return os
 }
 
 // Calls returns the requests so far, such as "POST /actions/reboot".
