@@ -75,7 +75,7 @@ func (a *Agent) proven(ctx context.Context, os hostapi.OS) error {
 	var pause agentapi.Backoff
 	for os.Boot != nil && !os.Boot.Successful {
 		if time.Since(begun) > sayAfter {
-			if check, why := unpassed(os.Boot); told == "" || check != told {
+			if check, why := unpassed(os.Boot); check != told {
 				told = check
 				a.say(ctx, "running "+os.VersionID+", which is to prove itself first: "+why)
 			}

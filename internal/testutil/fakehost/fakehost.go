@@ -131,12 +131,11 @@ func (h *Host) setVersion(v string) {
 func (h *Host) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
-		id := h.told()
 		if !h.quiet {
 			h.calls = append(h.calls, r.Method+" "+r.URL.Path)
 		}
 		h.mu.Unlock()
-		server.New(server.Config{OS: func() hostapi.OS { return id }, Updates: h, Reboot: h.reboot, Log: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
+		server.New(server.Config{OS: h.OS, Updates: h, Reboot: h.reboot, Log: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
 	})
 }
 
@@ -200,15 +199,10 @@ func (h *Host) Boot() {
 	h.setVersion(version)
 }
 
-// OS returns what the host says of itself.
+// OS returns what the host says of itself; its boots prove themselves at once.
 func (h *Host) OS() hostapi.OS {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.told()
-}
-
-// told is what the host says of itself; its boots prove themselves at once. The caller holds the lock.
-func (h *Host) told() hostapi.OS {
 	os := h.os
 	os.Boot = &hostapi.Boot{Slot: os.Slot, Successful: true, Checks: []hostapi.BootCheck{}}
 	return os
